@@ -1,0 +1,155 @@
+"""What devices say and hear: reports up, commands down. Standard library only, so that a lane agent may carry it far away.
+
+A device owns its transport: it opens, watches and reopens its port by itself and says so by `Up` and `Down`. It never
+decides anything about a passenger. Reports hold no clock: the instant is taken once, by whoever receives them.
+"""
+
+import enum
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+
+class Direction(enum.StrEnum):
+    """Which way a person walks through a lane."""
+
+    ENTRY = "entry"
+    EXIT = "exit"
+
+
+class DeviceFault(enum.StrEnum):
+    """Why a device is down: the closed list that signs, metrics and the operator's page share."""
+
+    PORT_MISSING = "PORT_MISSING"  # no such serial device, or nobody listens at the TCP address
+    PORT_BUSY = "PORT_BUSY"  # another program holds the port
+    PORT_DENIED = "PORT_DENIED"  # the service's user may not open it
+    PORT_LOST = "PORT_LOST"  # it was open and vanished: unplugged, connection reset
+    NO_ANSWER = "NO_ANSWER"  # open, but silent to commands
+    PROTOCOL_ERROR = "PROTOCOL_ERROR"  # answers, but not as its protocol says: wrong model, speed or unit address
+    SELF_TEST_FAILED = "SELF_TEST_FAILED"  # the device says that it is broken
+    NOT_AUTHORISED = "NOT_AUTHORISED"  # the device's security module refuses to work (SAM_V 66)
+    SOURCE_UNREADABLE = "SOURCE_UNREADABLE"  # a camera or picture source gives no frames
+    LIBRARY_MISSING = "LIBRARY_MISSING"  # a library or system library that this device needs is not installed
+    WORKER_LOST = "WORKER_LOST"  # the device's own process died and is being restarted
+
+
+class ReadProblem(enum.StrEnum):
+    """Why a card or code in front of the device gave nothing; each has its own words for the passenger."""
+
+    CARD_REMOVED = "CARD_REMOVED"  # pulled away before it was read: "present again"
+    CARD_UNREADABLE = "CARD_UNREADABLE"  # the card is there and reading fails
+    CARD_NOT_AUTHENTIC = "CARD_NOT_AUTHENTIC"  # card and security module do not trust each other
+    CARD_UNKNOWN_TYPE = "CARD_UNKNOWN_TYPE"  # not one of the cards this reader knows
+    CODE_TOO_LONG = "CODE_TOO_LONG"  # more bytes than any code of ours has
+    CODE_UNREADABLE = "CODE_UNREADABLE"  # a code was seen and could not be decoded
+
+
+@dataclass(frozen=True, slots=True)
+class Up:
+    """The device answers; `detail` names model or firmware where it tells them, never anything of a person."""
+
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Down:
+    """The device does not work; said once per change, the device keeps trying by itself."""
+
+    fault: DeviceFault
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CardReport:
+    """An identity card was read: its 256-byte text block (GA 450; devices.md section 6), without photo or fingerprint."""
+
+    text: bytes = field(repr=False)  # personal data: never printed
+
+
+@dataclass(frozen=True, slots=True)
+class CodeReport:
+    """A code was scanned: its bytes as the symbol held them, without scanner prefix, suffix or AIM identifier."""
+
+    payload: bytes = field(repr=False)  # personal data: never printed
+    symbology: str = "QR"  # "QR", "PDF417", … ; "" when the scanner does not tell
+    encoding: str = "utf-8"  # how the scanner sends text; gb18030 covers GBK
+
+
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """Something was presented and could not be read."""
+
+    problem: ReadProblem
+
+
+@dataclass(frozen=True, slots=True)
+class Passed:
+    """One person went through, as the turnstile's own sensor says."""
+
+    direction: Direction
+
+
+@dataclass(frozen=True, slots=True)
+class Tailgating:
+    """The turnstile's own sensor saw a second person on one release."""
+
+
+@dataclass(frozen=True, slots=True)
+class Occupied:
+    """Somebody stands in the walkway, or no longer does."""
+
+    occupied: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """The turnstile says that it can take a release, or that it cannot (its own fault, arms down, switched to manual)."""
+
+    ready: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Emergency:
+    """The hard-wired emergency opening was seen to act, or to end. The service only ever observes it."""
+
+    active: bool
+
+
+DeviceReport = Up | Down | CardReport | CodeReport | Unread | Passed | Tailgating | Occupied | Ready | Emergency
+ReportSink = Callable[[DeviceReport], None]
+
+
+class Answer(enum.StrEnum):
+    """What became of a command. UNKNOWN is neither: a command whose effect could not be read back."""
+
+    ACCEPTED = "ACCEPTED"
+    REFUSED = "REFUSED"
+    UNKNOWN = "UNKNOWN"
+
+
+class Device(Protocol):
+    """Anything with a port of its own."""
+
+    async def run(self, report: ReportSink) -> None:
+        """Work until cancelled: open, speak, report, reopen with back-off. Raises nothing but CancelledError."""
+
+
+class CardReader(Device, Protocol):
+    """Reports `CardReport` and `Unread`; takes no commands."""
+
+
+class CodeScanner(Device, Protocol):
+    """Reports `CodeReport` and `Unread`; takes no commands."""
+
+
+class Turnstile(Device, Protocol):
+    """Reports `Passed`, `Tailgating`, `Occupied`, `Ready`, `Emergency`; takes the commands below, each answered once."""
+
+    async def release(self, direction: Direction, lifetime_s: float) -> Answer:
+        """Free the barrier for one person. After `lifetime_s` seconds without effect it must never take effect."""
+
+    async def hold_open(self) -> Answer:
+        """Free passage until `end_hold` (crowd release)."""
+
+    async def end_hold(self) -> Answer:
+        """Return to one person per release. Callers never send it during an emergency; a driver refuses it then too."""

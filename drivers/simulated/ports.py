@@ -1,0 +1,115 @@
+"""Ports for simulated devices: a pty under a stable path, or a TCP listener, that can vanish and come back.
+
+A simulated device is a coroutine `session(reader, writer)` that lives as long as one connection does.
+"""
+
+import asyncio
+import contextlib
+import os
+import pty
+import tty
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+Session = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+class SimulatedPort:
+    """Where a simulated device is plugged in. `spec` is what goes into `station.toml` as `port`."""
+
+    spec: str
+
+    async def plug(self) -> None:
+        """Appear: from now on the driver can open the port."""
+        raise NotImplementedError
+
+    async def unplug(self) -> None:
+        """Vanish as a pulled cable does; `plug` brings the same path or address back."""
+        raise NotImplementedError
+
+
+class PtyPort(SimulatedPort):
+    """A serial port: a pty whose name is kept behind the link `path`, as /dev/serial/by-id does for a real one."""
+
+    def __init__(self, path: Path, session: Session) -> None:
+        self.spec = str(path)
+        self._path = path
+        self._session = session
+        self._task: asyncio.Task[None] | None = None
+        self._transports: list[asyncio.BaseTransport] = []
+        self._slave = -1
+
+    async def plug(self) -> None:
+        """Make the pty pair, link `path` to it and start the device."""
+        master, slave = pty.openpty()
+        tty.setraw(slave)
+        # Kept open so that the master does not see end-of-file while no driver has the port open.
+        self._slave = slave
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._path.unlink(missing_ok=True)
+        self._path.symlink_to(os.ttyname(slave))
+        loop = asyncio.get_running_loop()
+        reader = asyncio.StreamReader()
+        read_end, _ = await loop.connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(master, "rb", buffering=0)
+        )
+        write_end, protocol = await loop.connect_write_pipe(
+            lambda: asyncio.StreamReaderProtocol(asyncio.StreamReader()), os.fdopen(os.dup(master), "wb", buffering=0)
+        )
+        writer = asyncio.StreamWriter(write_end, protocol, None, loop)
+        self._transports = [read_end, write_end]
+        self._task = asyncio.create_task(_quietly(self._session, reader, writer))
+
+    async def unplug(self) -> None:
+        """Close both ends: the driver's read fails at once, as with a pulled USB cable."""
+        self._path.unlink(missing_ok=True)
+        if self._task:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+            self._task = None
+        for transport in self._transports:
+            transport.abort() if isinstance(transport, asyncio.WriteTransport) else transport.close()
+        self._transports = []
+        await asyncio.sleep(0)  # lets the loop run the transports' closing callbacks
+        if self._slave >= 0:
+            os.close(self._slave)
+            self._slave = -1
+
+
+class TcpPort(SimulatedPort):
+    """A serial-to-TCP converter or networked board on 127.0.0.1; port 0 picks a free one and keeps it."""
+
+    def __init__(self, session: Session, host: str = "127.0.0.1", port: int = 0) -> None:
+        self._session = session
+        self._host = host
+        self._port = port
+        self._server: asyncio.Server | None = None
+        self._writers: set[asyncio.StreamWriter] = set()
+
+    async def plug(self) -> None:
+        """Listen; the first time also learns the port number."""
+        self._server = await asyncio.start_server(self._accept, self._host, self._port)
+        self._port = self._server.sockets[0].getsockname()[1]
+        self.spec = f"tcp:{self._host}:{self._port}"
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._writers.add(writer)
+        try:
+            await _quietly(self._session, reader, writer)
+        finally:
+            self._writers.discard(writer)
+            writer.transport.abort()
+
+    async def unplug(self) -> None:
+        """Stop listening and reset every connection."""
+        if self._server:
+            self._server.close()
+            self._server = None
+        for writer in list(self._writers):
+            writer.transport.abort()
+
+
+async def _quietly(session: Session, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    # A driver that hangs up in the middle of an answer is everyday life for a device.
+    with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+        await session(reader, writer)

@@ -1,0 +1,1 @@
+"""Turnstiles and the boards that release them."""

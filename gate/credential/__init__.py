@@ -1,0 +1,1 @@
+"""PURE: what a passenger presents."""

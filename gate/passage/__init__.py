@@ -1,0 +1,1 @@
+"""PURE: one lane, one person after the other."""

@@ -1,0 +1,1 @@
+"""PURE: mutual recognition: findings in, verdict out."""

@@ -1,0 +1,1 @@
+"""The demonstration: made-up people on simulated devices."""

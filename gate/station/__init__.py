@@ -1,0 +1,1 @@
+"""Running the lanes: clock, devices, journal, metrics."""
