@@ -1,4 +1,4 @@
-"""What devices say and hear: reports up, commands down. Standard library only, so that a lane agent may carry it far away.
+"""What devices say and hear: reports up, commands down. Standard library only, so that a lane agent may carry it.
 
 A device owns its transport: it opens, watches and reopens its port by itself and says so by `Up` and `Down`. It never
 decides anything about a passenger. Reports hold no clock: the instant is taken once, by whoever receives them.
@@ -61,7 +61,7 @@ class Down:
 
 @dataclass(frozen=True, slots=True)
 class CardReport:
-    """An identity card was read: its 256-byte text block (GA 450; devices.md section 6), without photo or fingerprint."""
+    """An identity card was read: its 256-byte text block (devices.md section 6), without photo or fingerprint."""
 
     text: bytes = field(repr=False)  # personal data: never printed
 
@@ -103,7 +103,7 @@ class Occupied:
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """The turnstile says that it can take a release, or that it cannot (its own fault, arms down, switched to manual)."""
+    """The turnstile says whether it can take a release (not: own fault, arms down, switched to manual)."""
 
     ready: bool
 
@@ -143,7 +143,7 @@ class CodeScanner(Device, Protocol):
 
 
 class Turnstile(Device, Protocol):
-    """Reports `Passed`, `Tailgating`, `Occupied`, `Ready`, `Emergency`; takes the commands below, each answered once."""
+    """Reports `Passed`, `Tailgating`, `Occupied`, `Ready`, `Emergency`; each command below is answered once."""
 
     async def release(self, direction: Direction, lifetime_s: float) -> Answer:
         """Free the barrier for one person. After `lifetime_s` seconds without effect it must never take effect."""

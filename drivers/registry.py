@@ -71,10 +71,7 @@ def drivers() -> Mapping[str, DriverInfo]:
 
 def _parse(raw: dict[str, Any], kind: str, package: str) -> DriverInfo:
     head = raw["driver"]
-    settings = {
-        name: Setting(name=name, **{k: tuple(v) if k == "choices" else v for k, v in fields.items()})
-        for name, fields in raw.get("settings", {}).items()
-    }
+    settings = {name: _parse_setting(name, fields) for name, fields in raw.get("settings", {}).items()}
     return DriverInfo(
         name=head["name"],
         kind=kind,
@@ -84,6 +81,11 @@ def _parse(raw: dict[str, Any], kind: str, package: str) -> DriverInfo:
         unproved=tuple(head.get("unproved", ())),
         settings=settings,
     )
+
+
+def _parse_setting(name: str, fields: dict[str, Any]) -> Setting:
+    choices: tuple[SettingValue, ...] = tuple(fields.pop("choices", ()))
+    return Setting(name=name, choices=choices, **fields)
 
 
 def driver(name: str) -> DriverInfo:
@@ -122,7 +124,7 @@ def _check_value(setting: Setting, value: Any) -> SettingValue:
     wanted = _TYPES[setting.type]
     if wanted is float and type(value) is int:
         value = float(value)
-    if type(value) is not wanted:
+    if type(value) is not wanted:  # exact: a bool is an int to isinstance
         raise SettingError(setting.name, f"{value!r} is not a {setting.type}: {setting.sentence}")
     if setting.choices and value not in setting.choices:
         raise SettingError(setting.name, f"{value!r} is not one of {', '.join(map(repr, setting.choices))}")

@@ -1,4 +1,4 @@
-"""Byte links to devices: a serial port (real, USB-CDC, pty) or TCP, opened, read with a time limit, and closed for good.
+"""Byte links to devices: a serial port (real, USB-CDC, pty) or TCP, opened, read in limited time, closed for good.
 
 TCP links carry TCP_USER_TIMEOUT and SO_LINGER(1, 0): without them the kernel keeps retransmitting a command that was
 already reported failed, and a gate opens seconds later for nobody (devices.md 3.4, measured).
@@ -62,7 +62,7 @@ class ByteLink:
         self._writer = writer
 
     async def read(self, timeout_s: float) -> bytes:
-        """Whatever has arrived, waiting at most `timeout_s` seconds; b"" when nothing did. Raises PortError when lost."""
+        """What has arrived, waiting at most `timeout_s` seconds; b"" when nothing did. Raises PortError when lost."""
         try:
             async with asyncio.timeout(timeout_s):
                 data = await self._reader.read(READ_LIMIT)
@@ -96,7 +96,7 @@ class ByteLink:
 
 
 async def open_link(port: str, baud: int = 115200) -> ByteLink:
-    """Open `port` (8N1 at `baud` when serial). Raises PortError with the fault and its remedy, ValueError on a bad spec."""
+    """Open `port` (8N1 at `baud` when serial). Raises PortError with fault and remedy, ValueError on a bad spec."""
     address = parse_port(port)
     if isinstance(address, TcpAddress):
         return await _open_tcp(address)

@@ -1,1 +1,1 @@
-"""Programs that speak the devices' own frames over a real port, with knobs for their faults. Peers on the wire, no mocks."""
+"""Programs that speak the devices' own frames over a real port, with fault knobs. Peers on the wire, no mocks."""

@@ -4,7 +4,7 @@ import enum
 
 
 class CredentialStatus(enum.StrEnum):
-    """The field's colours and its honest "don't know"s (health-codes.md (a)); never compared with any vendor's numbers."""
+    """The field's colours and its honest "don't know"s (health-codes.md (a)); no vendor's numbers."""
 
     GREEN = "GREEN"
     YELLOW = "YELLOW"

@@ -1,0 +1,1 @@
+"""The SAM_V resident-card reader."""

@@ -1,0 +1,1 @@
+"""Cameras, video and pictures as a code scanner."""

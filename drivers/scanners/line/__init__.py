@@ -1,0 +1,1 @@
+"""Serial and USB-CDC QR engines that send a line per code."""

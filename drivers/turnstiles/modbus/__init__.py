@@ -1,0 +1,1 @@
+"""Turnstiles behind a Modbus relay board."""
