@@ -120,7 +120,7 @@ def check_settings(info: DriverInfo, given: Mapping[str, Any]) -> dict[str, Sett
     return checked
 
 
-def _check_value(setting: Setting, value: Any) -> SettingValue:
+def _check_value(setting: Setting, value: SettingValue) -> SettingValue:
     wanted = _TYPES[setting.type]
     if wanted is float and type(value) is int:
         value = float(value)
@@ -132,8 +132,7 @@ def _check_value(setting: Setting, value: Any) -> SettingValue:
         low, high = setting.min, setting.max
         if (low is not None and value < low) or (high is not None and value > high):
             raise SettingError(setting.name, f"{value} is outside {low} to {high} {setting.unit}".rstrip())
-    checked: SettingValue = value
-    return checked
+    return value
 
 
 def create(name: str, settings: Mapping[str, SettingValue]) -> Device:

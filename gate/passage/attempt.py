@@ -1,0 +1,88 @@
+"""One person's way through a lane, from presentation to the line in the journal."""
+
+from dataclasses import dataclass, field, replace
+
+from gate.feed.finding import Finding, Listed, NotListed
+from gate.moment import Moment
+from gate.passage.commands import Direction
+from gate.passage.record import PassageRecord
+from gate.policy.decide import Question
+from gate.policy.verdict import Reason, Verdict, VerdictKind
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """What is known of a passage while it is under way. `marks` are the instants of its stages, by stage name."""
+
+    passage_id: str
+    lane: str
+    direction: Direction
+    credential: str  # CARD, CODE, CARD_AND_CODE, NONE
+    started: Moment
+    question: Question = field(default_factory=lambda: Question(()))
+    verdict: Verdict | None = None
+    traveller: bytes = field(default=b"", repr=False)
+    subject: bytes = field(default=b"", repr=False)
+    stages_us: tuple[tuple[str, int], ...] = ()
+    staged: Moment | None = None  # when the last stage ended
+
+    def stage(self, name: str, now: Moment) -> "Attempt":
+        """The stage `name` ended now; it began when the one before ended."""
+        spent_us = round(now.since(self.staged or self.started) * 1e6)
+        return replace(self, stages_us=(*self.stages_us, (name, spent_us)), staged=now)
+
+    def found(self, question: Question, traveller: bytes, subject: bytes) -> "Attempt":
+        """The same attempt with what is known of its person."""
+        return replace(self, question=question, traveller=traveller, subject=subject)
+
+    def decided(self, verdict: Verdict) -> "Attempt":
+        """The same attempt with its verdict."""
+        return replace(self, verdict=verdict)
+
+    def record(self, outcome: str) -> PassageRecord:
+        """How it ended, as the journal keeps it."""
+        verdict = self.verdict or Verdict(VerdictKind.REFER, Reason.RULE_SILENT, "")
+        return PassageRecord(
+            passage_id=self.passage_id,
+            lane=self.lane,
+            direction=self.direction,
+            started_utc_s=self.started.utc_s,
+            credential=self.credential,
+            verdict=verdict.kind if self.verdict else "NONE",
+            reason=verdict.reason if self.verdict else "NONE",
+            rule_id=verdict.rule_id,
+            credential_status=verdict.credential_status,
+            finding=verdict.finding,
+            issuer=verdict.issuer,
+            asserted_by=verdict.asserted_by,
+            band=verdict.band or "NONE",
+            feed_sequence=verdict.feed_sequence,
+            outcome=outcome,
+            stages_us=dict(self.stages_us),
+            findings=tuple(map(finding_fields, self.question.findings)),
+            conditions=tuple(sorted(map(str, self.question.conditions))),
+            subject=self.subject,
+        )
+
+
+def finding_fields(finding: Finding) -> dict[str, object]:
+    """A finding as the journal keeps it for replay: everything but the key it was found by."""
+    if isinstance(finding, Listed):
+        return {
+            "kind": "LISTED",
+            "issuer": finding.issuer,
+            "status": str(finding.status),
+            "asserted_by": finding.asserted_by,
+            "effective_utc_s": finding.effective_utc_s,
+            "valid_until_utc_s": finding.valid_until_utc_s,
+            "sequence": finding.sequence,
+            "as_of_utc_s": finding.freshness.as_of_utc_s,
+        }
+    if isinstance(finding, NotListed):
+        return {
+            "kind": "NOT_LISTED",
+            "issuer": finding.issuer,
+            "sequence": finding.sequence,
+            "as_of_utc_s": finding.freshness.as_of_utc_s,
+        }
+    return {"kind": "UNKNOWN", "issuer": finding.issuer, "why": str(finding.why)}

@@ -1,0 +1,85 @@
+"""What a lane wants done. `station/runner.py` is the one place where a command becomes an effect."""
+
+import enum
+from dataclasses import dataclass
+
+from gate.credential.presentation import Presentation
+from gate.passage.record import PassageRecord
+from gate.policy.verdict import Reason, VerdictKind
+
+
+class Direction(enum.StrEnum):
+    """Which way a person walks through a lane."""
+
+    ENTRY = "entry"
+    EXIT = "exit"
+
+
+class LaneMode(enum.StrEnum):
+    """What a lane is set to by its configuration or by staff. Emergency is no mode: it is observed, not set."""
+
+    ENTRY = "ENTRY"
+    EXIT = "EXIT"
+    BOTH = "BOTH"
+    CLOSED = "CLOSED"
+    FREE = "FREE"  # crowd release: held open, nobody is checked, everybody is counted
+    MAINTENANCE = "MAINTENANCE"  # devices run and report; nobody is released but by staff
+
+
+@dataclass(frozen=True, slots=True)
+class FindStatus:
+    """Look this presentation's subject up; answer with `StatusFound(query, …)`."""
+
+    query: int
+    presentation: Presentation
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """Free the barrier for one person; without effect after `within_s` seconds it must never take effect."""
+
+    grant: int
+    direction: Direction
+    within_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class HoldOpen:
+    """Hold the barrier open (crowd release)."""
+
+
+@dataclass(frozen=True, slots=True)
+class EndHold:
+    """Stop holding the barrier open. Never commanded during an emergency."""
+
+
+@dataclass(frozen=True, slots=True)
+class Show:
+    """Set the lane's sign: a verdict and its reason, or ready for the next passenger when both are None."""
+
+    verdict: VerdictKind | None
+    reason: Reason | None
+
+
+@dataclass(frozen=True, slots=True)
+class Say:
+    """Speak the prompt of this reason once."""
+
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True)
+class WakeAt:
+    """Send `TimeReached` at this instant of the monotonic clock; replaces the wish before. None: no wish."""
+
+    mono_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class WriteRecord:
+    """A passage, or an attempt at one, has ended: write it down."""
+
+    record: PassageRecord
+
+
+Command = FindStatus | Release | HoldOpen | EndHold | Show | Say | WakeAt | WriteRecord
