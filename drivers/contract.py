@@ -145,8 +145,11 @@ class CodeScanner(Device, Protocol):
 class Turnstile(Device, Protocol):
     """Reports `Passed`, `Tailgating`, `Occupied`, `Ready`, `Emergency`; each command below is answered once."""
 
-    async def release(self, direction: Direction, lifetime_s: float) -> Answer:
-        """Free the barrier for one person. After `lifetime_s` seconds without effect it must never take effect."""
+    async def release(self, direction: Direction, lifetime_s: float, sent: Callable[[], None] | None = None) -> Answer:
+        """Free the barrier for one person. After `lifetime_s` seconds without effect it must never take effect.
+
+        `sent` is called when the command's bytes are handed to the port.
+        """
 
     async def hold_open(self) -> Answer:
         """Free passage until `end_hold` (crowd release)."""

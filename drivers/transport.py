@@ -92,7 +92,8 @@ class ByteLink:
 
     def close(self) -> None:
         """Close at once; unsent bytes are destroyed, not delivered late."""
-        self._writer.transport.abort()
+        if not self._writer.transport.is_closing():  # a lost serial transport breaks when it is aborted again
+            self._writer.transport.abort()
 
 
 async def open_link(port: str, baud: int = 115200) -> ByteLink:

@@ -183,7 +183,7 @@ class SamvReader:
 
     def _unread(self, problem: ReadProblem, report: ReportSink) -> float:
         now = asyncio.get_running_loop().time()
-        recently_read = now - self._read_s < self._same_card_s
+        recently_read = now - self._read_s < GONE_S
         if not recently_read and now - self._unread_s >= UNREAD_EVERY_S:
             self._unread_s = now
             report(Unread(problem))

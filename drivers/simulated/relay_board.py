@@ -1,0 +1,237 @@
+"""A simulated relay board with a turnstile on it: a Modbus slave (RTU and TCP frames) of its own, with fault knobs.
+
+Relays 0-15 are coils; 0x0200 + n closes relay n for the value times 100 ms (Waveshare). Inputs are discrete inputs:
+0 passed, 1 passed (exit), 2 occupied, 3 tailgating, 4 fire (closed loop: on at rest), 5 ready. Input registers 0 and 1
+count passages.
+"""
+
+import asyncio
+import contextlib
+import itertools
+import struct
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from drivers.contract import Direction
+from drivers.simulated.ports import Session
+from drivers.simulated.samv import plug_at
+
+RELAYS = 16
+FLASH_ON = 0x0200
+PASSED, PASSED_EXIT, OCCUPIED, TAILGATING, FIRE, READY = range(6)
+INPUTS = 8
+PASSED_PULSE_S = 0.3  # TiSO: the shortest passage pulse found (devices.md 3.1)
+ILLEGAL_FUNCTION, ILLEGAL_ADDRESS, ILLEGAL_VALUE = 1, 2, 3
+
+
+@dataclass(slots=True)
+class BoardKnobs:
+    """How the board misbehaves; the defaults are a good board."""
+
+    answer_s: float = 0.0
+    silent: bool = False
+    lose_answer: bool = False  # carry a write out and say nothing
+    exception: int = 0  # answer every write with this Modbus exception
+    bad_crc: bool = False
+    has_pulse: bool = True  # False: no addresses from 0x0200 on
+
+
+class SimulatedRelayBoard:
+    """One board. `pass_through`, `tailgate` and `set_fire` are what people do; `on_release` hears the relay close."""
+
+    def __init__(self, unit: int = 1, knobs: BoardKnobs | None = None) -> None:
+        self.unit = unit
+        self.knobs = knobs or BoardKnobs()
+        self.coils = [False] * 256
+        self.inputs = [False] * INPUTS
+        self.inputs[FIRE] = self.inputs[READY] = True
+        self.counters = [0, 0]
+        self.releases: list[int] = []  # relay numbers, in order
+        self.writes: list[tuple[int, int]] = []  # every FC05: address and value
+        self.on_release: Callable[[int], None] | None = None
+        self._released = asyncio.Event()
+        self._timers: dict[int, asyncio.TimerHandle] = {}
+
+    @property
+    def rtu(self) -> Session:
+        """The slave on a serial line, or behind a serial-to-TCP converter."""
+        return self._rtu_session
+
+    @property
+    def tcp(self) -> Session:
+        """The slave as a Modbus TCP server."""
+        return self._tcp_session
+
+    # --- what people do ------------------------------------------------------------------------------------------
+
+    async def wait_release(self, timeout_s: float) -> bool:
+        """Whether a relay closed since the last call, within `timeout_s`."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                await self._released.wait()
+                self._released.clear()
+                return True
+        return False
+
+    async def pass_through(self, direction: Direction = Direction.ENTRY) -> None:
+        """One person walks through: the passage input pulses, the counter counts."""
+        number = PASSED if direction is Direction.ENTRY else PASSED_EXIT
+        self.counters[number] = (self.counters[number] + 1) % 0x10000
+        await self.pulse(number)
+
+    async def tailgate(self) -> None:
+        """A second person follows, and the board notices."""
+        await self.pulse(TAILGATING)
+
+    async def pulse(self, number: int) -> None:
+        """An input goes on for the length of a passage pulse."""
+        self.inputs[number] = True
+        await asyncio.sleep(PASSED_PULSE_S)
+        self.inputs[number] = False
+
+    def set_fire(self, active: bool) -> None:
+        """The fire contact opens (active) or closes again."""
+        self.inputs[FIRE] = not active
+
+    def set_ready(self, ready: bool) -> None:
+        """The turnstile can, or cannot, take releases."""
+        self.inputs[READY] = ready
+
+    # --- the wire ------------------------------------------------------------------------------------------------
+
+    async def _rtu_session(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        buffer = bytearray()
+        while data := await reader.read(256):
+            buffer += data
+            while (frame := take_rtu(buffer)) is not None:
+                answer = await self._answer(frame[0], frame[1:-2])
+                if answer is not None:
+                    raw = bytes([frame[0]]) + answer
+                    check = crc16(raw) ^ (0xFFFF if self.knobs.bad_crc else 0)
+                    writer.write(raw + check.to_bytes(2, "little"))
+
+    async def _tcp_session(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            transaction, _, length = struct.unpack(">HHH", await reader.readexactly(6))
+            frame = await reader.readexactly(length)
+            answer = await self._answer(frame[0], frame[1:])
+            if answer is not None:
+                writer.write(struct.pack(">HHHB", transaction, 0, len(answer) + 1, frame[0]) + answer)
+
+    async def _answer(self, unit: int, pdu: bytes) -> bytes | None:
+        if unit != self.unit or self.knobs.silent:
+            return None
+        if self.knobs.answer_s:
+            await asyncio.sleep(self.knobs.answer_s)
+        function = pdu[0]
+        try:
+            answer = self._execute(function, pdu[1:])
+        except _ModbusError as error:
+            return bytes([function | 0x80, error.code])
+        return None if function in (5, 15) and self.knobs.lose_answer else bytes([function]) + answer
+
+    def _execute(self, function: int, data: bytes) -> bytes:
+        address, value = struct.unpack(">HH", data[:4])
+        match function:
+            case 1:
+                return _bits(self._slice(self.coils, address, value))
+            case 2:
+                return _bits(self._slice(self.inputs, address, value))
+            case 3 | 4:
+                registers = self._slice(self.counters, address, value)
+                return bytes([2 * value]) + struct.pack(f">{value}H", *registers)
+            case 5:
+                self._write(address, value)
+                return data[:4]
+            case 15:
+                for offset in range(value):
+                    on = data[5 + offset // 8] >> offset % 8 & 1
+                    self._write(address + offset, 0xFF00 if on else 0)
+                return data[:4]
+        raise _ModbusError(ILLEGAL_FUNCTION)
+
+    def _slice(self, table: list, address: int, count: int) -> list:  # type: ignore[type-arg] # bits or registers
+        if not count or address + count > len(table):
+            raise _ModbusError(ILLEGAL_ADDRESS)
+        return table[address : address + count]
+
+    def _write(self, address: int, value: int) -> None:
+        self.writes.append((address, value))
+        if self.knobs.exception:
+            raise _ModbusError(self.knobs.exception)
+        if self.knobs.has_pulse and FLASH_ON <= address < FLASH_ON + RELAYS:
+            self._close_relay(address - FLASH_ON, value / 10)
+        elif address >= RELAYS:
+            raise _ModbusError(ILLEGAL_ADDRESS)
+        elif value == 0xFF00:
+            self._close_relay(address, None)
+        elif value == 0:
+            self.coils[address] = False
+        else:
+            raise _ModbusError(ILLEGAL_VALUE)
+
+    def _close_relay(self, relay: int, pulse_s: float | None) -> None:
+        if running := self._timers.pop(relay, None):
+            running.cancel()
+        self.coils[relay] = True
+        if pulse_s is not None:
+            self._timers[relay] = asyncio.get_running_loop().call_later(pulse_s, self._open_relay, relay)
+        self.releases.append(relay)
+        self._released.set()
+        if self.on_release:
+            self.on_release(relay)
+
+    def _open_relay(self, relay: int) -> None:
+        self.coils[relay] = False
+
+
+class _ModbusError(Exception):
+    def __init__(self, code: int) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+def _bits(values: list[bool]) -> bytes:
+    packed = bytearray((len(values) + 7) // 8)
+    for index, value in enumerate(values):
+        packed[index // 8] |= value << index % 8
+    return bytes([len(packed)]) + bytes(packed)
+
+
+def crc16(data: bytes) -> int:
+    """CRC-16/MODBUS."""
+    crc = 0xFFFF
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (0xA001 if crc & 1 else 0)
+    return crc
+
+
+def take_rtu(buffer: bytearray) -> bytes | None:
+    """The next request frame with a right CRC, taken out of `buffer` with the noise before it."""
+    while len(buffer) >= 8:
+        size = 9 + buffer[6] if buffer[1] in (15, 16) else 8
+        if len(buffer) < size:
+            return None
+        frame = bytes(buffer[:size])
+        if crc16(frame[:-2]) == int.from_bytes(frame[-2:], "little"):
+            del buffer[:size]
+            return frame
+        del buffer[0]
+    return None
+
+
+async def simulate(port: str, options: Mapping[str, str]) -> None:
+    """`gate devices simulate modbus-relay`: everybody who is released walks through, until cancelled."""
+    board = SimulatedRelayBoard(int(options.get("unit", "1")))
+    modbus_tcp = port.startswith("tcp:") and options.get("framing", "tcp") == "tcp"
+    plugged = plug_at(port, board.tcp if modbus_tcp else board.rtu)
+    await plugged.plug()
+    print(f"modbus-relay on {plugged.spec}", flush=True)
+    for number in itertools.count(1):
+        while not await board.wait_release(60.0):
+            pass
+        print(f"release {number}", flush=True)
+        await asyncio.sleep(0.8)
+        await board.pass_through()
