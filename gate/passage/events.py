@@ -123,8 +123,13 @@ class TimeReached:
 
 
 @dataclass(frozen=True, slots=True)
+class Stopping:
+    """The controller is about to stop: nobody new, who is under way may finish."""
+
+
+@dataclass(frozen=True, slots=True)
 class Stopped:
-    """The controller stops: nobody new, and who is still under way is written down as such."""
+    """The controller stops now: who is still under way is written down as such."""
 
 
 Event = (
@@ -144,5 +149,6 @@ Event = (
     | StaffReleased
     | ModeSet
     | TimeReached
+    | Stopping
     | Stopped
 )

@@ -78,6 +78,11 @@ class Lane:
         """Whether the emergency holds: seen, and not yet reset by hand."""
         return self.barrier.emergency
 
+    @property
+    def busy(self) -> bool:
+        """Whether somebody is under way: being checked, or holding a grant."""
+        return self.front is not FrontState.IDLE or self.barrier.deadline_mono_s is not None
+
     def use_rules(self, rules: RuleSet) -> None:
         """From the next decision on, decide by `rules`."""
         self._rules = rules
@@ -123,6 +128,9 @@ class Lane:
                 return self._mode_set(mode, now)
             case events.TimeReached():
                 return self._time(now)
+            case events.Stopping():
+                self._stopped = True
+                return [Show(VerdictKind.REFER, Reason.CONTROLLER_STOPPED)] if not self.busy else []
             case events.Stopped():
                 self._stopped = True
                 return [*self._step(FrontTrigger.STOP, event, now), *self.barrier.fire(Trigger.STOP, now)]

@@ -1,0 +1,366 @@
+"""The station's one TOML file as frozen dataclasses. Unknown keys are refused; every error names path and remedy.
+
+Paths in it are relative to the file's folder. Secrets never stand in it: they are files it names.
+"""
+
+import ipaddress
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from drivers import registry
+from drivers.registry import SettingValue
+
+ISSUER = re.compile(r"[A-Z][A-Z0-9_]{1,15}")
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+LANES_MAX = 200  # twice the largest gate line of operations.md 2.1; a bound for label values and tasks
+DEVICES_PER_LANE_MAX = 8
+
+
+class ConfigError(ValueError):
+    """The file cannot be used: `path` is the place inside it, the text says what is wrong and what is allowed."""
+
+    def __init__(self, path: str, text: str) -> None:
+        super().__init__(f"{path}: {text}" if path else text)
+        self.path = path
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """Mutual TLS for addresses that are not loopback; PEM files."""
+
+    certificate: Path
+    private_key: Path
+    client_ca: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Grpc:
+    """Where gRPC listens and whom it trusts."""
+
+    listen: tuple[str, ...] = ("127.0.0.1:50051",)
+    operator_socket: Path | None = None
+    ticketing_socket: Path | None = None
+    auditor_socket: Path | None = None
+    trust_loopback: bool = False
+    tls: Tls | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Feed:
+    """One subscribed issuer: where its feed comes from and which keys and peppers belong to it."""
+
+    issuer: str
+    source: str
+    public_keys_file: Path
+    pepper_file: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """One device of a lane: its driver, its checked settings, and the name that metrics and operators see."""
+
+    name: str
+    driver: str
+    kind: str  # card-reader | code-scanner | turnstile
+    settings: Mapping[str, SettingValue]
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """One lane: its direction and devices. Without a turnstile verdicts are shown and nobody is counted."""
+
+    id: str
+    direction: str  # entry | exit | both
+    devices: tuple[Device, ...]
+    release_within_s: float = 8.0
+    pairing_window_s: float = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """The whole file."""
+
+    station_id: str
+    region: str
+    data_dir: Path
+    languages: tuple[str, ...] = ("zh", "en")
+    clock_trust: str = "kernel"
+    grpc: Grpc = field(default_factory=Grpc)
+    metrics_listen: str = "127.0.0.1:9464"
+    console_listen: str = "127.0.0.1:8080"
+    journal_keep_days: int = 14
+    feeds: tuple[Feed, ...] = ()
+    rules_dir: Path | None = None  # None: the rules shipped with the service
+    lanes: tuple[Lane, ...] = ()
+
+
+def load(path: Path) -> Config:
+    """Read and check `path`. Raises ConfigError."""
+    try:
+        text = path.read_text("utf-8")
+    except OSError as error:
+        raise ConfigError(str(path), f"{error.strerror}: give the station's TOML file") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(str(path), "is not UTF-8 text: save it as UTF-8") from error
+    return parse(text, path.parent, str(path))
+
+
+def parse(text: str, folder: Path, name: str = "station.toml") -> Config:
+    """Check the text of a station file whose relative paths start at `folder`. Raises ConfigError."""
+    try:
+        raw = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(name, f"is not TOML: {error}") from error
+    try:
+        return _config(_Table(raw, "", folder))
+    except ConfigError as error:
+        raise ConfigError(f"{name}: {error.path}".rstrip(": "), str(error).removeprefix(f"{error.path}: ")) from error
+
+
+class _Table:
+    """One TOML table being read: knows its path, hands out checked values, and refuses what nobody asked for."""
+
+    def __init__(self, raw: dict[str, Any], path: str, folder: Path) -> None:
+        self.raw = raw
+        self.path = path
+        self.folder = folder
+        self._known: dict[str, None] = {}
+
+    def at(self, key: str) -> str:
+        return f"{self.path}.{key}" if self.path else key
+
+    def get(self, key: str, kind: type, default: Any = ..., one_of: tuple[Any, ...] = ()) -> Any:
+        self._known[key] = None
+        if key not in self.raw:
+            if default is ...:
+                raise ConfigError(self.at(key), f"is missing: give a {_KIND[kind]}")
+            return default
+        value = self.raw[key]
+        if kind is float and type(value) is int:
+            value = float(value)
+        if type(value) is not kind:
+            raise ConfigError(self.at(key), f"is {value!r}: must be a {_KIND[kind]}")
+        if one_of and value not in one_of:
+            raise ConfigError(self.at(key), f"is {value!r}: must be one of {', '.join(map(repr, one_of))}")
+        return value
+
+    def file(self, key: str, must_exist: bool, default: Any = ...) -> Path | None:
+        value = self.get(key, str, default)
+        if value is None:
+            return None
+        path: Path = self.folder / value
+        if must_exist and not path.is_file():
+            raise ConfigError(self.at(key), f"{path} is not there: make it or correct the path")
+        return path
+
+    def table(self, key: str) -> "_Table":
+        return _Table(self.get(key, dict, {}), self.at(key), self.folder)
+
+    def tables(self, key: str, most: int) -> list["_Table"]:
+        rows = self.get(key, list, [])
+        if len(rows) > most:
+            raise ConfigError(self.at(key), f"has {len(rows)} entries: at most {most}")
+        if not all(isinstance(row, dict) for row in rows):
+            raise ConfigError(self.at(key), f"must be written as [[{self.at(key)}]]")
+        return [_Table(row, f"{self.at(key)}[{index}]", self.folder) for index, row in enumerate(rows)]
+
+    def rest(self, *taken: str) -> dict[str, Any]:
+        """Everything but `taken`: a device's own settings, which its driver checks."""
+        self._known.update(dict.fromkeys(self.raw))
+        return {key: value for key, value in self.raw.items() if key not in taken}
+
+    def done(self) -> None:
+        for key in self.raw:
+            if key not in self._known:
+                allowed = ", ".join(sorted(self._known))
+                hint = registry.nearest(key, self._known)
+                raise ConfigError(self.at(key), f"is not known{hint}; allowed here: {allowed}")
+
+
+_KIND = {str: "string", int: "whole number", float: "number", bool: "true or false", dict: "table", list: "list"}
+
+
+def _config(top: _Table) -> Config:
+    station, clock, journal = top.table("station"), top.table("clock"), top.table("journal")
+    metrics, console, policy = top.table("metrics"), top.table("console"), top.table("policy")
+    rules_dir = policy.file("rules_dir", must_exist=False, default=None)
+    if rules_dir is not None and not rules_dir.is_dir():
+        raise ConfigError("policy.rules_dir", f"{rules_dir} is not a folder: give the folder of the rules")
+    data_dir = station.file("data_dir", must_exist=False)
+    assert data_dir is not None  # noqa: S101 - no default was given, so it is never None
+    config = Config(
+        station_id=_matching(station, "id", _ID, "letters, digits, '.', '_' or '-', at most 64"),
+        region=_matching(station, "region", re.compile(r"\d{6}|\d{12}"), "a GB/T 2260 code of 6 or 12 digits")[:6],
+        data_dir=data_dir,
+        languages=_languages(station),
+        clock_trust=clock.get("trust", str, "kernel", ("kernel", "stepped-only")),
+        grpc=_grpc(top.table("grpc")),
+        metrics_listen=_address(metrics, "listen", "127.0.0.1:9464"),
+        console_listen=_console(console),
+        journal_keep_days=_between(journal, "keep_days", 14, 1, 366),
+        feeds=tuple(map(_feed, top.tables("feed", 64))),
+        rules_dir=rules_dir,
+        lanes=tuple(map(_lane, top.tables("lane", LANES_MAX))),
+    )
+    for table in (station, clock, journal, metrics, console, policy, top):
+        table.done()
+    _distinct([feed.issuer for feed in config.feeds], "feed", "issuer")
+    _distinct([lane.id for lane in config.lanes], "lane", "id")
+    _distinct_ports(config.lanes)
+    return config
+
+
+def _matching(table: _Table, key: str, pattern: re.Pattern[str], allowed: str) -> str:
+    value: str = table.get(key, str)
+    if not pattern.fullmatch(value):
+        raise ConfigError(table.at(key), f"is {value!r}: must be {allowed}")
+    return value
+
+
+def _between(table: _Table, key: str, default: int, low: int, high: int) -> int:
+    value: int = table.get(key, int, default)
+    if not low <= value <= high:
+        raise ConfigError(table.at(key), f"is {value}: must be {low} to {high}")
+    return value
+
+
+def _seconds(table: _Table, key: str, default: float, low: float, high: float) -> float:
+    value: float = table.get(key, float, default)
+    if not low <= value <= high:
+        raise ConfigError(table.at(key), f"is {value}: must be {low} to {high} seconds")
+    return value
+
+
+def _languages(table: _Table) -> tuple[str, ...]:
+    languages = table.get("languages", list, ["zh", "en"])
+    if not languages or any(language not in ("zh", "en") for language in languages):
+        raise ConfigError(table.at("languages"), f"is {languages!r}: must name at least one of 'zh', 'en'")
+    return tuple(languages)
+
+
+def _address(table: _Table, key: str, default: str) -> str:
+    value: str = table.get(key, str, default)
+    return _checked_address(value, table.at(key))
+
+
+def _checked_address(value: str, path: str) -> str:
+    host, _, port = value.rpartition(":")
+    if not host or not port.isdigit() or int(port) > 65535:
+        raise ConfigError(path, f"is {value!r}: must be HOST:PORT with a port of 0-65535")
+    return value
+
+
+def is_loopback(address: str) -> bool:
+    """Whether HOST:PORT is reachable from this machine only."""
+    host = address.rpartition(":")[0].strip("[]")
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _console(table: _Table) -> str:
+    listen = _address(table, "listen", "127.0.0.1:8080")
+    tls = table.get("tls", dict, None)
+    if not is_loopback(listen) and tls is None:
+        raise ConfigError(table.at("listen"), f"{listen} is not loopback: it needs [console.tls], or use 127.0.0.1")
+    return listen
+
+
+def _grpc(table: _Table) -> Grpc:
+    listen = table.get("listen", list, ["127.0.0.1:50051"])
+    for index, address in enumerate(listen):
+        path = f"{table.at('listen')}[{index}]"
+        if type(address) is not str:
+            raise ConfigError(path, f"is {address!r}: must be a string HOST:PORT")
+        _checked_address(address, path)
+    tls = _tls(table.table("tls")) if "tls" in table.raw else None
+    far = [address for address in listen if not is_loopback(address)]
+    if far and tls is None:
+        raise ConfigError(table.at("listen"), f"{far[0]} is not loopback: it needs [grpc.tls], or use 127.0.0.1")
+    sockets = {f"{role}_socket": table.file(f"{role}_socket", False, None) for role in _SOCKET_ROLES}
+    trust = table.get("trust_loopback", bool, False)
+    table.done()
+    return Grpc(tuple(listen), trust_loopback=trust, tls=tls, **sockets)
+
+
+_SOCKET_ROLES = ("operator", "ticketing", "auditor")
+
+
+def _tls(table: _Table) -> Tls:
+    files = {key: table.file(key, must_exist=True) for key in ("certificate", "private_key", "client_ca")}
+    table.done()
+    return Tls(**{key: path for key, path in files.items() if path is not None})
+
+
+def _feed(table: _Table) -> Feed:
+    issuer = _matching(table, "issuer", ISSUER, "2 to 16 capitals, digits or '_', as the rules name it")
+    source: str = table.get("source", str)
+    scheme, _, rest = source.partition(":")
+    if scheme not in ("dir", "https", "nats") or not rest:
+        raise ConfigError(table.at("source"), f"is {source!r}: must start with dir: https: or nats:")
+    if scheme != "dir":
+        raise ConfigError(table.at("source"), f"{scheme}: is not built yet: use dir:FOLDER")
+    keys = table.file("public_keys_file", must_exist=True)
+    pepper = table.file("pepper_file", must_exist=True)
+    table.done()
+    assert keys is not None  # noqa: S101 - both are required above
+    assert pepper is not None  # noqa: S101 - both are required above
+    return Feed(issuer, f"dir:{table.folder / rest}", keys, pepper)
+
+
+def _lane(table: _Table) -> Lane:
+    lane_id = _matching(table, "id", _ID, "letters, digits, '.', '_' or '-', at most 64")
+    direction: str = table.get("direction", str, "entry", ("entry", "exit", "both"))
+    devices: list[Device] = []
+    for row in table.tables("device", DEVICES_PER_LANE_MAX):
+        devices.append(_device(row, {device.name for device in devices}))
+    if sum(device.kind == "turnstile" for device in devices) > 1:
+        raise ConfigError(table.at("device"), "has two turnstiles: a lane has one; make the other a lane of its own")
+    lane = Lane(
+        lane_id,
+        direction,
+        tuple(devices),
+        release_within_s=_seconds(table, "release_within_s", 8.0, 1.0, 60.0),
+        pairing_window_s=_seconds(table, "pairing_window_s", 5.0, 0.5, 30.0),
+    )
+    table.done()
+    return lane
+
+
+def _device(table: _Table, taken: set[str]) -> Device:
+    name: str = table.get("driver", str)
+    try:
+        info = registry.driver(name)
+        settings = registry.check_settings(info, table.rest("driver"))
+    except registry.SettingError as error:
+        raise ConfigError(table.at(error.key), str(error)) from error
+    table.done()
+    numbers = range(1, DEVICES_PER_LANE_MAX + 1)
+    label = next(label for n in numbers if (label := name if n == 1 else f"{name}-{n}") not in taken)
+    return Device(label, name, info.kind, settings)
+
+
+def _distinct(values: list[str], table: str, key: str) -> None:
+    for index, value in enumerate(values):
+        if value in values[:index]:
+            raise ConfigError(f"{table}[{index}].{key}", f"{value!r} stands twice: each {table} needs its own")
+
+
+def _distinct_ports(lanes: tuple[Lane, ...]) -> None:
+    """A bus may carry several units, but one port and one unit address belong to one device."""
+    seen: dict[tuple[object, object], str] = {}
+    for lane_number, lane in enumerate(lanes):
+        for device_number, device in enumerate(lane.devices):
+            path = f"lane[{lane_number}].device[{device_number}].port"
+            where = device.settings.get("port") or device.settings.get("source")
+            key = (where, device.settings.get("unit"))
+            # A port without unit addresses carries one device; with them, one of each.
+            other = seen.get(key) or next((p for (w, u), p in seen.items() if w == where and None in (u, key[1])), None)
+            if where and other:
+                raise ConfigError(path, f"{where} is already used by {other}: give each device its own port or unit")
+            seen[key] = path

@@ -1,0 +1,283 @@
+"""One lane at work: takes the instant of every report, makes events of them, and turns commands into effects.
+
+The one place where a command becomes an effect. Everything between a report and the release command happens in one
+call on the event loop, without waiting, so lanes cannot hold each other up and events of one lane keep their order.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import cast
+
+from drivers import contract, registry
+from gate import config
+from gate.credential.healthcode import HealthCode, read_code
+from gate.credential.idcard import CardError, parse_card
+from gate.moment import Moment
+from gate.passage import commands, events
+from gate.passage.commands import Direction
+from gate.passage.lane import Lane
+from gate.policy.condition import Cause, Condition
+from gate.policy.decide import Question
+from gate.policy.verdict import Reason, VerdictKind
+from gate.station.services import Services
+from gate.station.state import DeviceState, LaneState
+
+log = logging.getLogger(__name__)
+
+RESTART_DEVICE_S = 1.0  # a driver that fails by our own mistake is tried again; recovery is due within 2 s
+RECORDS_PENDING_MAX = 4  # releases in flight a lane: one at the barrier, one waiting, and two late answers
+
+_DOWN_CAUSE = {
+    "card-reader": Cause.READER_DOWN,
+    "code-scanner": Cause.SCANNER_DOWN,
+    "turnstile": Cause.TURNSTILE_DOWN,
+}
+
+
+class DeviceRunner:
+    """Keeps one device running and remembers how it is."""
+
+    def __init__(self, settings: config.Device, side: Direction) -> None:
+        self.settings = settings
+        self.side = side
+        self.up = False
+        self.ready = True
+        self.fault: contract.DeviceFault | None = None
+        self.detail = "starting"
+        self.device = registry.create(settings.driver, settings.settings)
+
+    async def run(self, report: contract.ReportSink) -> None:
+        """Run the driver until cancelled; a driver that breaks is reported down and started again."""
+        while True:
+            try:
+                await self.device.run(report)
+            except Exception as error:
+                # The error's text could quote bytes of a credential, so only its type and place are logged.
+                log.error("driver %s failed: %s", self.settings.driver, type(error).__name__)
+                log.debug("traceback of the failed driver", exc_info=error)
+            report(contract.Down(contract.DeviceFault.WORKER_LOST, "the driver stopped; starting it again"))
+            await asyncio.sleep(RESTART_DEVICE_S)
+
+    def state(self) -> DeviceState:
+        """How the device is, for operators."""
+        fault = "" if self.fault is None else str(self.fault)
+        return DeviceState(self.settings.name, self.settings.driver, self.settings.kind, self.up, fault, self.detail)
+
+
+class LaneRunner:
+    """Owns a lane's devices and its core, and carries out what the core commands."""
+
+    def __init__(self, settings: config.Lane, core: Lane, services: Services) -> None:
+        self.id = settings.id
+        self.core = core
+        self._services = services
+        self._devices = [DeviceRunner(device, _side(settings, device)) for device in settings.devices]
+        self._turnstile = next((d for d in self._devices if d.settings.kind == "turnstile"), None)
+        self._sign: tuple[VerdictKind | None, Reason | None] = (None, None)
+        self._timer: asyncio.TimerHandle | None = None
+        self._releases: set[asyncio.Task[None]] = set()
+        self._occupied = False
+        self._presented: Moment | None = None  # when the credential that is being decided was complete
+
+    async def run(self) -> None:
+        """Run all devices until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            for device in self._devices:
+                group.create_task(device.run(self._sink(device)), name=f"{self.id}/{device.settings.name}")
+
+    # --- reports up ----------------------------------------------------------------------------------------------
+
+    def _sink(self, device: DeviceRunner) -> contract.ReportSink:
+        def report(said: contract.DeviceReport) -> None:
+            try:
+                self._reported(device, said, self._services.clock.now())
+            except Exception as error:
+                # One event of one lane is lost; the lane and all others go on. No text: it could quote a credential.
+                log.error("lane %s: %s failed: %s", self.id, type(said).__name__, type(error).__name__)
+                log.debug("traceback of the failed event", exc_info=error)
+
+        return report
+
+    def _reported(self, device: DeviceRunner, said: contract.DeviceReport, now: Moment) -> None:
+        match said:
+            case contract.CardReport(text=text):
+                self._presented = now
+                self.handle(self._card(text, device.side, now), now)
+            case contract.CodeReport(payload=payload, encoding=encoding):
+                self._presented = now
+                self.handle(_code(payload, encoding, device.side), now)
+            case contract.Unread(problem=problem):
+                self.handle(events.ReadFailed(Reason[problem.name], device.side), now)
+            case contract.Passed(direction=direction):
+                self.handle(events.PersonPassed(Direction(direction.value)), now)
+            case contract.Tailgating():
+                self.handle(events.SecondPerson(), now)
+            case contract.Emergency(active=active):
+                self.handle(events.EmergencySeen(active), now)
+            case contract.Occupied(occupied=occupied):
+                self._occupied = occupied
+            case contract.Ready(ready=ready):
+                self._works(device, now, ready=ready)
+            case contract.Up(detail=detail):
+                self._works(device, now, up=True, detail=detail)
+            case contract.Down(fault=fault, detail=detail):
+                self._works(device, now, up=False, fault=fault, detail=detail)
+
+    def _card(self, text: bytes, side: Direction, now: Moment) -> events.Event:
+        try:
+            card = parse_card(text)
+        except CardError as error:
+            return events.ReadFailed(Reason[error.problem.name], side)
+        if card.expired_on(datetime.fromtimestamp(now.utc_s, UTC).date()):
+            return events.ReadFailed(Reason.CARD_EXPIRED, side)
+        return events.CardRead(card, side)
+
+    def _works(
+        self,
+        device: DeviceRunner,
+        now: Moment,
+        *,
+        up: bool | None = None,
+        ready: bool | None = None,
+        fault: contract.DeviceFault | None = None,
+        detail: str = "",
+    ) -> None:
+        worked = device.up and device.ready
+        if up is not None:
+            if up != device.up:
+                log.info("lane %s: %s is %s %s", self.id, device.settings.name, "up" if up else "down", fault or "")
+            device.up, device.fault, device.detail = up, fault, detail
+        if ready is not None:
+            device.ready = ready
+        works = device.up and device.ready
+        self._services.metrics.device_up(self.id, device.settings.name, works)
+        cause = Condition(_DOWN_CAUSE[device.settings.kind], f"{self.id}/{device.settings.name}")
+        self._services.set_condition(cause, not works)
+        if device is self._turnstile and works != worked:
+            self.handle(events.TurnstileBack() if works else events.TurnstileLost(), now)
+        self._services.lane_changed(self.state())
+
+    # --- events in, commands out ---------------------------------------------------------------------------------
+
+    def handle(self, event: events.Event, now: Moment) -> None:
+        """Let the core take `event`, and carry out everything it commands."""
+        queue = self.core.handle(event, now)
+        # A look-up answers at once and its answer may command more: at most one of each a presentation.
+        for command in queue:
+            if isinstance(command, commands.FindStatus):
+                found = self._find(command)
+                queue.extend(self.core.handle(found, self._services.clock.now()))
+            else:
+                self._carry_out(command, now)
+        self._services.lane_changed(self.state())
+
+    def _find(self, command: commands.FindStatus) -> events.StatusFound:
+        services = self._services
+        document = command.presentation.document
+        assert document is not None  # noqa: S101 - the core asks only for presentations with a document
+        keys = services.subject_keys(document)
+        findings = services.store.find(keys, services.clock.now())
+        question = Question(findings, services.conditions_of(self.id))
+        return events.StatusFound(command.query, question, services.traveller(document), next(iter(keys.values()), b""))
+
+    def _carry_out(self, command: commands.Command, now: Moment) -> None:
+        match command:
+            case commands.Release():
+                self._start(self._release(command))
+            case commands.HoldOpen():
+                self._start(self._hold(True))
+            case commands.EndHold():
+                self._start(self._hold(False))
+            case commands.Show(verdict=verdict, reason=reason):
+                self._sign = (verdict, reason)
+            case commands.Say():
+                pass  # voice prompts are devices of their own (Devices issue); the sign carries the same reason
+            case commands.WakeAt(mono_s=mono_s):
+                self._wake(mono_s, now)
+            case commands.WriteRecord(record=record):
+                self._services.write(record)
+            case _:
+                raise AssertionError(f"no effect for {type(command).__name__}")
+
+    def _start(self, effect: "asyncio.coroutines.Coroutine[object, object, None]") -> None:  # type: ignore[name-defined] # typing only
+        task = asyncio.get_running_loop().create_task(effect)
+        self._releases.add(task)
+        task.add_done_callback(self._releases.discard)
+
+    async def _release(self, command: commands.Release) -> None:
+        turnstile = self._barrier()
+        presented, self._presented = self._presented, None
+        direction = contract.Direction(command.direction.value)
+        try:
+            answer = await turnstile.release(direction, command.within_s)
+        except Exception as error:
+            log.error("lane %s: release failed: %s", self.id, type(error).__name__)
+            answer = contract.Answer.UNKNOWN
+        now = self._services.clock.now()
+        if presented is not None:
+            self._services.metrics.decision(self.id, "GRANT", now.since(presented))
+        self.handle(_ANSWERED[answer](command.grant), now)
+
+    async def _hold(self, hold: bool) -> None:
+        turnstile = self._barrier()
+        try:
+            answer = await (turnstile.hold_open() if hold else turnstile.end_hold())
+        except Exception as error:
+            log.error("lane %s: hold failed: %s", self.id, type(error).__name__)
+            return
+        if answer is not contract.Answer.ACCEPTED:
+            log.warning("lane %s: %s was answered %s", self.id, "hold open" if hold else "end hold", answer)
+
+    def _barrier(self) -> contract.Turnstile:
+        assert self._turnstile is not None  # noqa: S101 - a core without a turnstile commands no barrier
+        return cast(contract.Turnstile, self._turnstile.device)
+
+    def _wake(self, mono_s: float | None, now: Moment) -> None:
+        if self._timer:
+            self._timer.cancel()
+        self._timer = None
+        if mono_s is not None:
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(max(0.0, mono_s - now.mono_s), self._woken)
+
+    def _woken(self) -> None:
+        self.handle(events.TimeReached(), self._services.clock.now())
+
+    # --- for operators -------------------------------------------------------------------------------------------
+
+    def state(self) -> LaneState:
+        """The lane as operators see it."""
+        verdict, reason = self._sign
+        return LaneState(
+            lane_id=self.id,
+            mode=str(self.core.mode),
+            emergency=self.core.emergency,
+            barrier=str(self.core.barrier.state) if self.core.has_turnstile else "NONE",
+            front=str(self.core.front),
+            devices=tuple(device.state() for device in self._devices),
+            degraded=tuple(sorted(map(str, self._services.conditions_of(self.id)))),
+            sign_verdict="" if verdict is None else str(verdict),
+            sign_reason="" if reason is None else str(reason),
+        )
+
+
+_ANSWERED: Mapping[contract.Answer, Callable[[int], events.Event]] = {
+    contract.Answer.ACCEPTED: events.ReleaseAccepted,
+    contract.Answer.REFUSED: events.ReleaseRefused,
+    contract.Answer.UNKNOWN: events.ReleaseUnknown,
+}
+
+
+def _code(payload: bytes, encoding: str, side: Direction) -> events.Event:
+    read = read_code(payload, encoding)
+    if isinstance(read, HealthCode):
+        return events.CodeScanned(read, side)
+    return events.ReadFailed(Reason[read.problem.name], side)
+
+
+def _side(lane: config.Lane, device: config.Device) -> Direction:
+    """On which side of the lane the device is: its own setting, else the lane's direction; "both" alone means entry."""
+    side = device.settings.get("side") or lane.direction
+    return Direction.EXIT if side == "exit" else Direction.ENTRY

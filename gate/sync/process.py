@@ -1,0 +1,97 @@
+"""The station's side of the feed process: starts it, hears what it did, and starts it again when it dies."""
+
+import asyncio
+import contextlib
+import json
+import logging
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from gate import config
+
+log = logging.getLogger(__name__)
+
+RESTART_S = (0.5, 1.0, 2.0, 5.0)  # the store stays readable meanwhile; five seconds cost no freshness
+STEADY_S = 30.0  # a process that lived so long starts again at the shortest wait
+END_S = 2.0  # after which it is killed; an interrupted commit is undone by LMDB
+LINE_BYTES_MAX = 64 * 1024
+
+
+class FeedProcess:
+    """Keeps one `gate.sync.worker` running."""
+
+    def __init__(
+        self,
+        store: Path,
+        feeds: Sequence[config.Feed],
+        offset_s: Callable[[], float],
+        on_event: Callable[[dict[str, Any]], None],
+    ) -> None:
+        self._store = store
+        self._feeds = feeds
+        self._offset_s = offset_s
+        self._on_event = on_event
+
+    async def run(self) -> None:
+        """Run until cancelled."""
+        loop = asyncio.get_running_loop()
+        attempt = 0
+        while True:
+            started_s = loop.time()
+            code = await self._once()
+            attempt = 0 if loop.time() - started_s > STEADY_S else attempt
+            log.error("the feed process ended with %s; starting it again", code)
+            await asyncio.sleep(RESTART_S[min(attempt, len(RESTART_S) - 1)])
+            attempt += 1
+
+    async def _once(self) -> int:
+        pipe = asyncio.subprocess.PIPE
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "gate.sync.worker", stdin=pipe, stdout=pipe, limit=LINE_BYTES_MAX
+        )
+        assert process.stdin is not None  # noqa: S101 - PIPE was asked for
+        assert process.stdout is not None  # noqa: S101 - PIPE was asked for
+        try:
+            process.stdin.write(self._configuration())
+            await process.stdin.drain()
+            while line := await process.stdout.readline():
+                self._hear(line)
+            return await process.wait()
+        except (OSError, ValueError) as error:
+            log.error("the feed process broke its pipe: %s", type(error).__name__)
+            return -1
+        finally:
+            await self._end(process)
+
+    def _configuration(self) -> bytes:
+        feeds = [
+            {
+                "issuer": feed.issuer,
+                "source": feed.source,
+                "public_keys_file": str(feed.public_keys_file),
+                "pepper_file": str(feed.pepper_file),
+            }
+            for feed in self._feeds
+        ]
+        return json.dumps({"store": str(self._store), "feeds": feeds, "offset_s": self._offset_s()}).encode() + b"\n"
+
+    def _hear(self, line: bytes) -> None:
+        try:
+            event = json.loads(line)
+        except ValueError:
+            log.error("the feed process said something that is not JSON")
+            return
+        self._on_event(event)
+
+    async def _end(self, process: asyncio.subprocess.Process) -> None:
+        if process.stdin:
+            process.stdin.close()
+        try:
+            async with asyncio.timeout(END_S):
+                await process.wait()
+        except TimeoutError:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
