@@ -29,6 +29,7 @@ ISSUERS_MAX = 64
 _META = b"held"
 _BATCH = 10_000  # entries a putmulti call: bounds memory, and lets the process be stopped
 _SUM_BYTES = 4
+_COMMITS_MAX = 10  # the feed process commits at most a few times a second; a look takes microseconds
 
 
 class StatusStore(Protocol):
@@ -52,18 +53,21 @@ class LmdbStore:
         self._issuers = tuple(issuers)
         self._environment: Any = None
         self._databases: dict[str, tuple[Held, Any, bytes]] = {}
+        self._handles: dict[bytes, Any] = {}
         self._transaction: int | None = None
+        self._failing = False
 
     def find(self, keys: Mapping[str, bytes], now: Moment) -> tuple[Finding, ...]:
         """See `StatusStore.find`; a few microseconds an issuer."""
         if not self._open():
             return tuple(Unknown(issuer, Missing.NO_FEED) for issuer in self._issuers)
         try:
-            with self._environment.begin(buffers=False) as transaction:
-                self._refresh(transaction)
-                return tuple(self._find_one(transaction, issuer, keys.get(issuer)) for issuer in self._issuers)
+            with self._current() as transaction:
+                found = tuple(self._find_one(transaction, issuer, keys.get(issuer)) for issuer in self._issuers)
+            self._works()
+            return found
         except lmdb.Error as error:
-            log.error("the store cannot be read: %s", type(error).__name__)
+            self._fails(error)
             return tuple(Unknown(issuer, Missing.STORE_UNREADABLE) for issuer in self._issuers)
 
     def _find_one(self, transaction: Any, issuer: str, key: bytes | None) -> Finding:
@@ -95,11 +99,20 @@ class LmdbStore:
         """See `StatusStore.held`."""
         if self._open():
             try:
-                with self._environment.begin() as transaction:
-                    self._refresh(transaction)
+                self._current().abort()
             except lmdb.Error as error:
-                log.error("the store cannot be read: %s", type(error).__name__)
+                self._fails(error)
         return {issuer: held for issuer, (held, _, _) in self._databases.items()}
+
+    def _fails(self, error: Exception) -> None:
+        if not self._failing:
+            log.error("the store cannot be read (%s): check the disk of data_dir", type(error).__name__)
+        self._failing = True
+
+    def _works(self) -> None:
+        if self._failing:
+            log.warning("the store can be read again")
+        self._failing = False
 
     def close(self) -> None:
         """See `StatusStore.close`."""
@@ -107,6 +120,7 @@ class LmdbStore:
             self._environment.close()
             self._environment = None
             self._databases = {}
+            self._handles = {}
             self._transaction = None
 
     def _open(self) -> bool:
@@ -119,24 +133,27 @@ class LmdbStore:
                 return False  # the feed process has not made it yet
         return True
 
-    def _refresh(self, transaction: Any) -> None:
-        """Look at what is held when something was committed since."""
-        if transaction.id() == self._transaction:
-            return
-        meta = _meta(transaction)
-        databases = {}
-        for issuer in self._issuers:
-            if issuer in meta:
-                held, generation = meta[issuer]
-                known = self._databases.get(issuer)
-                if known and known[0] == held:
-                    databases[issuer] = known
-                else:
-                    # A handle opened inside a read transaction stays valid: lmdb, Environment.open_db.
-                    database = self._environment.open_db(_name(issuer, generation), txn=transaction, create=False)
-                    databases[issuer] = (held, database, _salt(issuer, generation))
-        self._databases = databases
-        self._transaction = transaction.id()
+    def _current(self) -> Any:
+        """A read transaction for which `_databases` is true. A commit in between is rare, two in a row rarer."""
+        for _ in range(_COMMITS_MAX):
+            transaction = self._environment.begin()
+            if transaction.id() == self._transaction:
+                return transaction
+            number, meta = transaction.id(), _meta(transaction)
+            transaction.abort()
+            self._databases = {
+                issuer: (held, self._handle(_name(issuer, generation)), _salt(issuer, generation))
+                for issuer, (held, generation) in meta.items()
+                if issuer in self._issuers
+            }
+            self._transaction = number
+        raise lmdb.Error("the store is committed to faster than it can be looked at")
+
+    def _handle(self, name: bytes) -> Any:
+        # Outside of any transaction: one that began earlier does not know the handle (lmdb, mdb_dbi_open).
+        if name not in self._handles:
+            self._handles[name] = self._environment.open_db(name, create=False)
+        return self._handles[name]
 
 
 class StoreWriter:
