@@ -11,7 +11,7 @@ compares that with the wall:
   and is untrusted until the wall is back within 2 s. We never adopt a step by ourselves: a wall set back an
   hour would turn an expired feed fresh. If the wall was wrong when we started, restart the controller.
 - With trust "kernel" the kernel must also say "synchronised". Every step marks it unsynchronised until the time daemon
-  has spoken again (ntp_clear in kernel/time/timekeeping.c), so a step seen while synchronised is the daemon's: we adopt it.
+  has spoken again (ntp_clear in kernel/time/timekeeping.c): a step while synchronised is the daemon's, and adopted.
 """
 
 import ctypes

@@ -6,7 +6,7 @@ call on the event loop, without waiting, so lanes cannot hold each other up and 
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from datetime import UTC, datetime
 from typing import cast
 
@@ -18,6 +18,7 @@ from gate.moment import Moment
 from gate.passage import commands, events
 from gate.passage.commands import Direction
 from gate.passage.lane import Lane
+from gate.passage.record import PassageRecord
 from gate.policy.condition import Cause, Condition
 from gate.policy.decide import Question
 from gate.policy.verdict import Reason, VerdictKind
@@ -27,7 +28,6 @@ from gate.station.state import DeviceState, LaneState
 log = logging.getLogger(__name__)
 
 RESTART_DEVICE_S = 1.0  # a driver that fails by our own mistake is tried again; recovery is due within 2 s
-RECORDS_PENDING_MAX = 4  # releases in flight a lane: one at the barrier, one waiting, and two late answers
 
 _DOWN_CAUSE = {
     "card-reader": Cause.READER_DOWN,
@@ -198,10 +198,11 @@ class LaneRunner:
                 self._wake(mono_s, now)
             case commands.WriteRecord(record=record):
                 self._services.write(record)
+                self._time_refusal(record)
             case _:
                 raise AssertionError(f"no effect for {type(command).__name__}")
 
-    def _start(self, effect: "asyncio.coroutines.Coroutine[object, object, None]") -> None:  # type: ignore[name-defined] # typing only
+    def _start(self, effect: Coroutine[None, None, None]) -> None:
         task = asyncio.get_running_loop().create_task(effect)
         self._releases.add(task)
         task.add_done_callback(self._releases.discard)
@@ -210,15 +211,18 @@ class LaneRunner:
         turnstile = self._barrier()
         presented, self._presented = self._presented, None
         direction = contract.Direction(command.direction.value)
+
+        def sent() -> None:
+            if presented is not None:
+                spent_s = self._services.clock.now().since(presented)
+                self._services.metrics.decision(self.id, VerdictKind.GRANT, spent_s)
+
         try:
-            answer = await turnstile.release(direction, command.within_s)
+            answer = await turnstile.release(direction, command.within_s, sent)
         except Exception as error:
             log.error("lane %s: release failed: %s", self.id, type(error).__name__)
             answer = contract.Answer.UNKNOWN
-        now = self._services.clock.now()
-        if presented is not None:
-            self._services.metrics.decision(self.id, "GRANT", now.since(presented))
-        self.handle(_ANSWERED[answer](command.grant), now)
+        self.handle(_ANSWERED[answer](command.grant), self._services.clock.now())
 
     async def _hold(self, hold: bool) -> None:
         turnstile = self._barrier()
@@ -229,6 +233,13 @@ class LaneRunner:
             return
         if answer is not contract.Answer.ACCEPTED:
             log.warning("lane %s: %s was answered %s", self.id, "hold open" if hold else "end hold", answer)
+
+    def _time_refusal(self, record: PassageRecord) -> None:
+        """A refusal's decision ends when its sign is set: now."""
+        if self._presented is not None and record.verdict in (VerdictKind.DENY, VerdictKind.REFER):
+            spent_s = self._services.clock.now().since(self._presented)
+            self._services.metrics.decision(self.id, record.verdict, spent_s)
+            self._presented = None
 
     def _barrier(self) -> contract.Turnstile:
         assert self._turnstile is not None  # noqa: S101 - a core without a turnstile commands no barrier
@@ -243,6 +254,7 @@ class LaneRunner:
             self._timer = loop.call_later(max(0.0, mono_s - now.mono_s), self._woken)
 
     def _woken(self) -> None:
+        self._presented = None  # what ends by time was not waiting for us
         self.handle(events.TimeReached(), self._services.clock.now())
 
     # --- for operators -------------------------------------------------------------------------------------------
@@ -260,6 +272,7 @@ class LaneRunner:
             degraded=tuple(sorted(map(str, self._services.conditions_of(self.id)))),
             sign_verdict="" if verdict is None else str(verdict),
             sign_reason="" if reason is None else str(reason),
+            occupied=self._occupied,
         )
 
 

@@ -1,35 +1,274 @@
 """The whole station: opens what lanes share, runs the lanes and the feed process, and ends in good order."""
 
 import asyncio
-import contextlib
 import logging
-from collections.abc import Mapping
+import secrets
+from collections.abc import AsyncIterator, Sequence
+from datetime import UTC, datetime
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 from gate import config
-from gate.feed.finding import Band, Freshness
-from gate.moment import Moment
+from gate.credential.documents import Document
+from gate.feed.finding import Band
 from gate.passage import events
-from gate.passage.commands import LaneMode
+from gate.passage.commands import Direction, LaneMode
 from gate.passage.lane import Lane, LaneTimes
-from gate.passage.record import letters
+from gate.passage.record import PassageRecord, letters
 from gate.policy.antipassback import AntiPassback
 from gate.policy.condition import Cause, Condition
+from gate.policy.decide import Question, decide
 from gate.policy.rules import RuleSet, parse_rules
 from gate.station.clock import Clock
 from gate.station.journal import Journal
-from gate.station.metrics import Metrics
+from gate.station.metrics import Metrics, MetricsServer
 from gate.station.runner import LaneRunner
 from gate.station.services import Services
+from gate.station.state import FeedState, LaneState, StateRefusedError, StatusAnswer, UnknownLaneError
+from gate.station.watch import Recent, Watch
+from gate.sync.keyring import load_peppers
+from gate.sync.process import FeedProcess
 from gate.sync.store import open_store
 
 log = logging.getLogger(__name__)
 
-HOUSEKEEPING_S = 1.0  # clock, feed ages and journal state are looked at once a second (contract.md [clock])
+HOUSEKEEPING_S = 1.0  # clock, feed ages and journal are looked at once a second (contract.md [clock])
 DRAIN_S = 5.0  # running passages get this long after SIGTERM (issue: Station, point 6)
-DRAIN_STEP_S = 0.05
+DRAIN_STEP_S = 0.02
+FLUSH_S = 2.0
 _MODES = {"entry": LaneMode.ENTRY, "exit": LaneMode.EXIT, "both": LaneMode.BOTH}
+_REPEAT_DEFAULT_S = 120.0  # when no rule is in force nobody is granted, so this is never used to grant
+
+
+class Station:
+    """One running station. Make it, `run` it inside a loop, `stop` it from a signal."""
+
+    def __init__(self, settings: config.Config) -> None:
+        self._settings = settings
+        settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.clock = Clock(settings.clock_trust)
+        self.metrics = Metrics()
+        self.lane_states: Watch[LaneState] = Watch()
+        self.passages: Watch[PassageRecord] = Watch()
+        self.recent: Recent[PassageRecord] = Recent()
+        self.rules = read_rules(settings.rules_dir)
+        issuers = [feed.issuer for feed in settings.feeds]
+        self._services = Services(
+            clock=self.clock,
+            store=open_store(settings.data_dir / "store", issuers),
+            journal=Journal(settings.data_dir / "journal", settings.journal_keep_days, lambda: self.clock.now().utc_s),
+            metrics=self.metrics,
+            peppers={feed.issuer: load_peppers(feed.pepper_file, feed.issuer) for feed in settings.feeds},
+            lane_changed=self.lane_states.publish,
+            passage_ended=self._passage_ended,
+        )
+        if self._services.journal.recovered_bytes:
+            log.warning("the journal's last line was torn by a power loss and is cut off")
+        self._refusals: dict[str, str] = {}
+        self._troubles: dict[str, str] = {}
+        self._passback = AntiPassback(self._repeat_after_s())
+        self._lanes = {lane.id: self._lane(lane) for lane in settings.lanes}
+        self._stopping = asyncio.Event()
+        self.ready = asyncio.Event()  # feeds were looked at once and every lane's devices are being opened
+
+    def _repeat_after_s(self) -> float:
+        rule = self.rules.on(datetime.fromtimestamp(self.clock.now().utc_s, UTC).date())
+        return rule.repeat_after_s if rule else _REPEAT_DEFAULT_S
+
+    def _lane(self, lane: config.Lane) -> LaneRunner:
+        core = Lane(
+            lane.id,
+            _MODES[lane.direction],
+            self.rules,
+            self._passback,
+            new_id=lambda: letters(secrets.token_bytes(16)),
+            has_turnstile=any(device.kind == "turnstile" for device in lane.devices),
+            times=LaneTimes(pairing_window_s=lane.pairing_window_s, release_within_s=lane.release_within_s),
+        )
+        return LaneRunner(lane, core, self._services)
+
+    async def run(self) -> None:
+        """Run until `stop`; then let passages end, write down the rest, and close everything."""
+        server = self.metrics.serve(self._settings.metrics_listen)
+        log.info("metrics at http://%s/metrics", server.address)
+        self._housekeeping()
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(runner.run(), name=f"lane {runner.id}") for runner in self._lanes.values()]
+                tasks.append(group.create_task(self._housekeeping_loop(), name="housekeeping"))
+                if self._settings.feeds:
+                    tasks.append(group.create_task(self._feed_process().run(), name="feeds"))
+                else:
+                    self.ready.set()
+                await self._stopping.wait()
+                await self._drain()
+                for task in tasks:
+                    task.cancel()
+        finally:
+            self._close(server)
+
+    def stop(self) -> None:
+        """Begin to end: no new passages. Safe to call twice."""
+        self._stopping.set()
+
+    async def _drain(self) -> None:
+        loop = asyncio.get_running_loop()
+        ends_s = loop.time() + DRAIN_S
+        for runner in self._lanes.values():
+            runner.handle(events.Stopping(), self.clock.now())
+        # A lane changes many times before it is idle, and this happens once in a controller's life: looking is simplest.
+        while any(runner.core.busy for runner in self._lanes.values()) and loop.time() < ends_s:  # noqa: ASYNC110 - see above
+            await asyncio.sleep(DRAIN_STEP_S)
+        for runner in self._lanes.values():
+            runner.handle(events.Stopped(), self.clock.now())
+
+    def _close(self, server: MetricsServer) -> None:
+        if not self._services.journal.flush(FLUSH_S):
+            log.error("the journal could not be written to its end: see the disk of data_dir")
+        self._services.journal.close()
+        self._services.store.close()
+        server.close()
+
+    # --- feeds and conditions ------------------------------------------------------------------------------------
+
+    def _feed_process(self) -> FeedProcess:
+        def offset_s() -> float:
+            now = self.clock.now()
+            return now.utc_s - now.mono_s
+
+        return FeedProcess(self._settings.data_dir / "store", self._settings.feeds, offset_s, self._feed_event)
+
+    def _feed_event(self, event: dict[str, Any]) -> None:
+        issuer = str(event.get("issuer", ""))
+        match event.get("event"):
+            case "applied":
+                log.info("feed %s: sequence %s in service, %s entries", issuer, event["sequence"], event["count"])
+                self._refusals.pop(issuer, None)
+            case "refused":
+                log.warning("feed %s: %s is not applied: %s", issuer, event["file"], event["detail"])
+                self._refusals[issuer] = str(event["detail"])
+            case "source_failed":
+                log.warning("feed %s: its source cannot be read: %s", issuer, event["reason"])
+                self._troubles[issuer] = str(event["reason"])
+            case "source_back":
+                log.info("feed %s: its source can be read again", issuer)
+                self._troubles.pop(issuer, None)
+            case "ready":
+                self.ready.set()
+        self._housekeeping()
+
+    async def _housekeeping_loop(self) -> None:
+        while True:
+            await asyncio.sleep(HOUSEKEEPING_S)
+            self._housekeeping()
+
+    def _housekeeping(self) -> None:
+        services = self._services
+        self.clock.check()
+        services.set_condition(Condition(Cause.CLOCK_UNTRUSTED), not self.clock.state.trusted)
+        services.set_condition(Condition(Cause.JOURNAL_FULL), services.journal.full)
+        before = services.conditions()
+        services.use_held_peppers()
+        for feed in self.feeds():
+            if feed.age_s is not None:
+                self.metrics.feed(feed.issuer, feed.sequence, feed.age_s)
+            expired = feed.band in ("", Band.EXPIRED)
+            services.set_condition(Condition(Cause.FEED_AGED, feed.issuer), feed.band == Band.AGED)
+            services.set_condition(Condition(Cause.FEED_EXPIRED, feed.issuer), expired)
+        for condition in services.conditions() - before:
+            log.warning("degraded: %s", condition)
+        for condition in before - services.conditions():
+            log.info("no longer degraded: %s", condition)
+
+    # --- what the gRPC surface asks ------------------------------------------------------------------------------
+
+    def lanes(self) -> Sequence[LaneState]:
+        """All lanes, in the order of the configuration."""
+        return [runner.state() for runner in self._lanes.values()]
+
+    def lane(self, lane_id: str) -> LaneState:
+        """One lane. Raises UnknownLaneError."""
+        return self._runner(lane_id).state()
+
+    def _runner(self, lane_id: str) -> LaneRunner:
+        try:
+            return self._lanes[lane_id]
+        except KeyError:
+            raise UnknownLaneError(lane_id) from None
+
+    def watch_lanes(self) -> AsyncIterator[LaneState]:
+        """Lanes as they change. Raises TooManySubscribersError, SubscriberTooSlowError while reading."""
+        return self.lane_states.subscribe()
+
+    def set_mode(self, lane_id: str, mode: str, operator: str) -> LaneState:
+        """Set a lane's mode. Raises UnknownLaneError."""
+        runner = self._runner(lane_id)
+        log.warning("lane %s: mode %s by %s", lane_id, mode, operator)
+        runner.handle(events.ModeSet(LaneMode(mode), operator), self.clock.now())
+        return runner.state()
+
+    def release(self, lane_id: str, direction: str, operator: str, why: str) -> LaneState:
+        """Let one person through. Raises UnknownLaneError, StateRefusedError."""
+        runner = self._runner(lane_id)
+        if not runner.core.has_turnstile:
+            raise StateRefusedError(f"lane {lane_id} has no turnstile: nothing can be released")
+        log.warning("lane %s: one person released by %s", lane_id, operator)
+        runner.handle(events.StaffReleased(operator, why, Direction(direction)), self.clock.now())
+        return runner.state()
+
+    def reset_emergency(self, lane_id: str, operator: str) -> LaneState:
+        """End an emergency by hand. Raises UnknownLaneError, StateRefusedError while the input is still active."""
+        runner = self._runner(lane_id)
+        if runner.core.emergency_input:
+            raise StateRefusedError(f"lane {lane_id}: the emergency input is still active: end the alarm first")
+        log.warning("lane %s: emergency reset by %s", lane_id, operator)
+        runner.handle(events.EmergencyReset(operator), self.clock.now())
+        return runner.state()
+
+    def feeds(self) -> Sequence[FeedState]:
+        """All subscribed feeds, in the order of the configuration."""
+        now = self.clock.now()
+        held = self._services.store.held()
+        rule = self.rules.on(datetime.fromtimestamp(now.utc_s, UTC).date())
+        states = []
+        for feed in self._settings.feeds:
+            refusal, trouble = self._refusals.get(feed.issuer, ""), self._troubles.get(feed.issuer, "")
+            one = held.get(feed.issuer)
+            if one is None:
+                states.append(FeedState(feed.issuer, last_refusal=refusal, source_trouble=trouble))
+                continue
+            band = one.freshness.band(rule.limits, now) if rule else Band.EXPIRED
+            states.append(
+                FeedState(
+                    feed.issuer,
+                    one.sequence,
+                    one.produced_utc_s,
+                    one.next_due_utc_s,
+                    one.freshness.age_s(now),
+                    str(band),
+                    one.count,
+                    one.pepper_id,
+                    one.key_id,
+                    refusal,
+                    trouble,
+                )
+            )
+        return states
+
+    def check_status(self, document: Document) -> StatusAnswer:
+        """The verdict a gate would give this document now; nothing is recorded of the person."""
+        now = self.clock.now()
+        services = self._services
+        findings = services.store.find(services.subject_keys(document), now)
+        conditions = frozenset(c for c in services.conditions() if "/" not in c.of)
+        verdict = decide(Question(findings, conditions), self.rules, now)
+        age_s = None if verdict.as_of_utc_s is None else now.utc_s - verdict.as_of_utc_s
+        return StatusAnswer(verdict, letters(secrets.token_bytes(16)), age_s, tuple(sorted(map(str, conditions))))
+
+    def _passage_ended(self, record: PassageRecord) -> None:
+        self.recent.add(record)
+        self.passages.publish(record)
 
 
 def read_rules(rules_dir: Path | None) -> RuleSet:

@@ -1,0 +1,27 @@
+"""The words for every reason, in the station's languages, from `prompts.toml` beside this file."""
+
+import functools
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import resources
+
+from gate.policy.verdict import Reason
+
+APPEAL_CONTACT = "12345"  # the hotline that every Delta city answers (health-codes.md (a), field guide)
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """What one reason is called and says. `sentence` and `next_step` are by language ("zh", "en")."""
+
+    code: str  # short, to be read over the radio
+    sentence: Mapping[str, str]
+    next_step: Mapping[str, str]
+
+
+@functools.cache
+def prompts() -> Mapping[Reason, Prompt]:
+    """All of them. Raises KeyError when a reason has no words: a test makes sure that none is missing."""
+    raw = tomllib.loads(resources.files("gate.station").joinpath("prompts.toml").read_text("utf-8"))
+    return {reason: Prompt(**raw[reason.name]) for reason in Reason}

@@ -1,0 +1,90 @@
+"""What operators and ticket systems are shown: plain values that the gRPC surface turns into messages."""
+
+from dataclasses import dataclass, field
+
+from gate.policy.verdict import Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceState:
+    """How one device is."""
+
+    name: str
+    driver: str
+    kind: str  # card-reader | code-scanner | turnstile
+    up: bool
+    fault: str  # a DeviceFault, "" while up
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class LaneState:
+    """How one lane is."""
+
+    lane_id: str
+    mode: str  # a LaneMode
+    emergency: bool
+    barrier: str  # a BarrierState; NONE for a lane without turnstile
+    front: str  # a FrontState
+    devices: tuple[DeviceState, ...]
+    degraded: tuple[str, ...]  # present causes that concern this lane
+    sign_verdict: str  # "" while the sign says ready
+    sign_reason: str
+    occupied: bool = False
+
+    @property
+    def works(self) -> bool:
+        """Whether every device of the lane is up."""
+        return all(device.up for device in self.devices)
+
+
+@dataclass(frozen=True, slots=True)
+class FeedState:
+    """How one issuer's feed is."""
+
+    issuer: str
+    sequence: int = 0  # 0: nothing was ever applied
+    produced_utc_s: float | None = None
+    next_due_utc_s: float | None = None
+    age_s: float | None = None
+    band: str = ""  # a Band, "" while nothing is held
+    count: int = 0
+    pepper_id: str = ""
+    key_id: str = ""
+    last_refusal: str = ""  # the last snapshot that was not applied, and why; "" when none
+    source_trouble: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class StatusQuery:
+    """One query of a ticket system: a document or a code's text, never both."""
+
+    document_type: str = ""
+    number: str = field(default="", repr=False)
+    code_content: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class StatusAnswer:
+    """The same verdict a gate would give, with the words for it."""
+
+    verdict: Verdict
+    decision_id: str
+    age_s: float | None
+    conditions: tuple[str, ...]
+
+
+class SubscriberTooSlowError(Exception):
+    """A stream's reader fell behind its bounded queue and was let go."""
+
+
+class TooManySubscribersError(Exception):
+    """No more streams are accepted."""
+
+
+class UnknownLaneError(KeyError):
+    """There is no lane of that id."""
+
+
+class StateRefusedError(Exception):
+    """The station is not in a state that allows the action; the text says what to do first."""
