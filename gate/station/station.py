@@ -117,7 +117,7 @@ class Station:
         ends_s = loop.time() + DRAIN_S
         for runner in self._lanes.values():
             runner.handle(events.Stopping(), self.clock.now())
-        # A lane changes many times before it is idle, and this happens once in a controller's life: looking is simplest.
+        # Happens once in a controller's life, and a lane changes many times before it is idle: looking is simplest.
         while any(runner.core.busy for runner in self._lanes.values()) and loop.time() < ends_s:  # noqa: ASYNC110 - see above
             await asyncio.sleep(DRAIN_STEP_S)
         for runner in self._lanes.values():
