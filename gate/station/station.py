@@ -57,7 +57,7 @@ class Station:
         self._services = Services(
             clock=self.clock,
             store=open_store(settings.data_dir / "store", issuers),
-            journal=Journal(settings.data_dir / "journal", settings.journal_keep_days, lambda: self.clock.now().utc_s),
+            journal=Journal(settings.data_dir / "journal", settings.journal_keep_days, self.clock),
             metrics=self.metrics,
             peppers={feed.issuer: load_peppers(feed.pepper_file, feed.issuer) for feed in settings.feeds},
             lane_changed=self.lane_states.publish,

@@ -1,6 +1,7 @@
 """A QR engine at work: reads lines from its port, says each code once, and comes back when it was unplugged."""
 
 import asyncio
+import contextlib
 import hashlib
 import secrets
 from collections.abc import Mapping
@@ -69,10 +70,8 @@ class LineScanner:
 
     async def _leave(self, link: ByteLink) -> None:
         if self._trigger_off and self._up:
-            try:
+            with contextlib.suppress(PortError):  # when it is gone, nothing is left to switch off
                 await link.write(self._trigger_off)
-            except PortError:
-                pass  # it is gone: nothing is left to switch off
         link.close()
 
     async def _serve(self, link: ByteLink, report: ReportSink) -> None:

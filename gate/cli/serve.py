@@ -1,0 +1,30 @@
+"""Puts the controller together: the station, its gRPC surface, signals, and the loop that carries them."""
+
+import asyncio
+import signal
+from pathlib import Path
+
+from gate import config
+from gate.station.station import Station
+
+
+def serve(path: Path) -> None:
+    """Run the controller of `path` until it is told to stop. Raises ConfigError and what the station raises."""
+    settings = config.load(path)
+    asyncio.run(_run(settings))
+
+
+async def _run(settings: config.Config) -> None:
+    station = Station(settings)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, station.stop)
+    async with asyncio.TaskGroup() as group:
+        group.create_task(station.run())
+        announcing = group.create_task(_announce(station))
+        announcing.set_name("ready")
+
+
+async def _announce(station: Station) -> None:
+    await station.ready.wait()
+    print("ready", flush=True)

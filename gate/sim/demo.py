@@ -1,0 +1,195 @@
+"""The demonstration: a real controller in its own process, simulated devices on real ports, passengers arriving."""
+
+import asyncio
+import contextlib
+import random
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from gate.sim.passengers import Passenger, Result, habits
+from gate.sim.people import Person, make_people
+from gate.sim.summary import Summary, show, summarise
+from gate.sim.world import Addresses, SimulatedLane, make_lane, publish_feeds, station_toml
+
+PEOPLE = 10_000
+READY_S = 30.0  # a slow machine's first start; ready is aimed at 2 s
+STOP_S = 15.0  # the controller's own limit is 5 s for passages and 2 s for the journal
+TABLE_S = 0.5
+
+
+class DemoError(Exception):
+    """The demonstration could not run; the text says what failed outside."""
+
+
+@dataclass(slots=True)
+class Options:
+    """What the command line asks for."""
+
+    lanes: int = 4
+    seconds: float | None = None  # None: until Ctrl-C
+    passengers_per_minute: float = 30.0
+    seed: int = 1
+    keep: Path | None = None  # keep everything written in this folder
+
+
+@dataclass(slots=True)
+class Demo:
+    """One running demonstration."""
+
+    options: Options
+    folder: Path
+    console: Console
+    results: list[Result] = field(default_factory=list)
+    log: Path = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.log = self.folder / "controller.log"
+
+    async def run(self) -> Summary:
+        """Run to the end. Raises DemoError."""
+        people = make_people(PEOPLE, self.options.seed)
+        await asyncio.to_thread(publish_feeds, self.folder / "feeds", people)
+        lanes = [make_lane(number, self.folder / "ports") for number in range(self.options.lanes)]
+        for lane in lanes:
+            await lane.plug()
+        addresses = Addresses(f"127.0.0.1:{_port(50051)}", f"127.0.0.1:{_port(9464)}")
+        config = self.folder / "station.toml"
+        config.write_text(station_toml(self.folder, lanes, addresses), "utf-8")
+        controller = await self._start(config)
+        self.console.print(f"gRPC    {addresses.grpc}\nmetrics http://{addresses.metrics}/metrics")
+        self.console.print(f"files   {self.folder}")
+        try:
+            await self._passengers(lanes, people, controller)
+        finally:
+            code = await self._stop(controller)
+            for lane in lanes:
+                await lane.unplug()
+        if code != 0:
+            raise DemoError(f"the controller ended with {code}: see {self.log}")
+        return summarise(self.results, self.folder / "data" / "journal")
+
+    async def _start(self, config: Path) -> asyncio.subprocess.Process:
+        with self.log.open("wb") as log:
+            controller = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                "gate",
+                "run",
+                "--config",
+                str(config),
+                stdout=asyncio.subprocess.PIPE,
+                stderr=log,
+                start_new_session=True,  # Ctrl-C is ours: the controller is stopped by SIGTERM, after the passengers
+            )
+        assert controller.stdout is not None  # noqa: S101 - PIPE was asked for
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(READY_S):
+                while line := await controller.stdout.readline():
+                    if line.startswith(b"ready"):
+                        return controller
+        await self._stop(controller)
+        raise DemoError(f"the controller did not become ready: see {self.log}\n{self.log.read_text('utf-8')[-2000:]}")
+
+    async def _stop(self, controller: asyncio.subprocess.Process) -> int:
+        with contextlib.suppress(ProcessLookupError):
+            controller.send_signal(signal.SIGTERM)
+        try:
+            async with asyncio.timeout(STOP_S):
+                return await controller.wait()
+        except TimeoutError:
+            controller.kill()
+            return await controller.wait()
+
+    async def _passengers(
+        self, lanes: list[SimulatedLane], people: list[Person], controller: asyncio.subprocess.Process
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        ends = asyncio.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, ends.set)
+        if self.options.seconds is not None:
+            loop.call_later(self.options.seconds, ends.set)
+        draw = random.Random(self.options.seed)
+        queue = draw.sample(people, len(people))
+        async with asyncio.TaskGroup() as group:
+            for number, lane in enumerate(lanes):
+                share = queue[number :: len(lanes)]
+                lane_draw = random.Random(draw.random())
+                group.create_task(self._lane(lane, share, lane_draw, number == 0, ends))
+            table = group.create_task(self._show(lanes))
+            died = group.create_task(controller.wait())
+            died.add_done_callback(lambda _: ends.set())
+            await ends.wait()
+            table.cancel()
+            if died.done() and not died.cancelled():
+                raise DemoError(f"the controller died: see {self.log}")
+            died.cancel()
+
+    async def _lane(
+        self, lane: SimulatedLane, people: list[Person], draw: random.Random, first: bool, ends: asyncio.Event
+    ) -> None:
+        """Passengers of one lane, one after the other, arriving at random; whoever is there when time is up finishes."""
+        arrives_s = asyncio.get_running_loop().time()
+        for person, habit in zip(people, habits(draw, first), strict=False):
+            arrives_s += draw.expovariate(self.options.passengers_per_minute / 60)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(max(0.0, arrives_s - asyncio.get_running_loop().time())):
+                    await ends.wait()
+            if ends.is_set():
+                return
+            self.results.append(await Passenger(person, habit, lane, draw).visit())
+
+    async def _show(self, lanes: list[SimulatedLane]) -> None:
+        if not self.console.is_terminal:
+            return
+        with Live(console=self.console, refresh_per_second=4) as live:
+            while True:
+                live.update(_table(lanes, self.results))
+                await asyncio.sleep(TABLE_S)
+
+
+def _table(lanes: list[SimulatedLane], results: list[Result]) -> Table:
+    table = Table("lane", "passengers", "released", "passed", "last passenger", title="passages", title_justify="left")
+    last = {result.lane: result for result in results}
+    count = Counter(result.lane for result in results)
+    for lane in lanes:
+        mine = [result for result in results if result.lane == lane.id]
+        result = last.get(lane.id)
+        text = "" if result is None else f"{result.habit}: {'passed' if result.passed else 'did not pass'}"
+        released, passed = sum(r.released for r in mine), sum(r.passed for r in mine)
+        table.add_row(lane.id, str(count[lane.id]), str(released), str(passed), text)
+    return table
+
+
+def _port(wanted: int) -> int:
+    """`wanted` if it is free, else any that is."""
+    for port in (wanted, 0):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", port))
+            free: int = probe.getsockname()[1]
+            return free
+    raise DemoError("no TCP port is free on 127.0.0.1")
+
+
+def run_demo(options: Options, console: Console) -> bool:
+    """Run a demonstration and print its summary; whether everybody got their due. Raises DemoError, OSError."""
+    folder = options.keep or Path(tempfile.mkdtemp(prefix="gate-demo-"))
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        summary = asyncio.run(Demo(options, folder, console).run())
+        show(summary, console)
+        return summary.good
+    finally:
+        if options.keep is None:
+            shutil.rmtree(folder, ignore_errors=True)

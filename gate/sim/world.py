@@ -1,0 +1,154 @@
+"""What surrounds a demonstration station: signed feeds of all issuers, simulated devices on real ports, its file."""
+
+import csv
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from drivers.simulated.line_scanner import SimulatedLineScanner
+from drivers.simulated.ports import PtyPort, SimulatedPort, TcpPort
+from drivers.simulated.relay_board import SimulatedRelayBoard
+from drivers.simulated.samv import SimulatedSamv
+from gate.credential.documents import DocumentType, document
+from gate.credential.subject import KEY_SCHEME, subject_key
+from gate.sim.people import ISSUERS, Person
+from gate.sync import publisher
+from gate.sync.keyring import keygen, load_peppers, load_private_key
+
+DAY_S = 86_400
+RELEASE_WITHIN_S = 4.0  # shorter than a real turnstile's 5 to 8 s, so that a short demonstration shows a lapse
+
+
+def publish_feeds(folder: Path, people: Sequence[Person]) -> None:
+    """Keys, peppers, CSV files and one signed snapshot for every issuer, as the regions would make them."""
+    now = datetime.now(UTC)
+    produced_s = int(time.time())
+    for issuer, (region, _) in ISSUERS.items():
+        paths = keygen(folder / "keys", issuer, now)
+        rows = folder / f"{issuer.lower()}.csv"
+        _write_csv(rows, [p for p in people if p.issuer == issuer and p.status is not None], region, now)
+        pepper_id, pepper = next(iter(load_peppers(paths["pepper"], issuer).items()))
+
+        def key_of(kind: str, number: str, pepper: bytes = pepper) -> bytes:
+            return subject_key(pepper, document(DocumentType(kind), number))
+
+        out = folder / issuer.lower() / f"{issuer.lower()}-1.snapshot"
+        out.parent.mkdir()
+        edition = publisher.Edition(issuer, 1, produced_s, produced_s + DAY_S, KEY_SCHEME, pepper_id)
+        publisher.publish(publisher.read_csv(rows, key_of), edition, load_private_key(paths["private"]), out)
+        rows.unlink()  # the region's own data: the station never sees a number
+
+
+def _write_csv(path: Path, people: Sequence[Person], region: str, now: datetime) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(publisher.COLUMNS[:5])
+        for person in people:
+            writer.writerow([person.document_type, person.number, person.status, region, now.isoformat()])
+
+
+@dataclass(slots=True)
+class SimulatedLane:
+    """One lane's devices, and the ports they are plugged into."""
+
+    id: str
+    reader: SimulatedSamv
+    scanner: SimulatedLineScanner
+    board: SimulatedRelayBoard
+    ports: tuple[SimulatedPort, SimulatedPort, SimulatedPort]
+
+    async def plug(self) -> None:
+        """Plug every device in."""
+        for port in self.ports:
+            await port.plug()
+
+    async def unplug(self) -> None:
+        """Pull every plug."""
+        for port in self.ports:
+            await port.unplug()
+
+    def toml(self) -> str:
+        """The lane as `station.toml` has it."""
+        reader, scanner, board = self.ports
+        return f"""
+[[lane]]
+id = "{self.id}"
+direction = "entry"
+release_within_s = {RELEASE_WITHIN_S}
+[[lane.device]]
+driver = "samv"
+port = "{reader.spec}"
+[[lane.device]]
+driver = "line-scanner"
+port = "{scanner.spec}"
+suffix = "\\r\\n"
+[[lane.device]]
+driver = "modbus-relay"
+port = "{board.spec}"
+unit = {self.board.unit}
+release_coil = 0
+passed_input = 0
+tailgating_input = 3
+fire_input = 4
+ready_input = 5
+"""
+
+
+def make_lane(number: int, folder: Path) -> SimulatedLane:
+    """Lane `number`: serial and networked devices take turns, so that every transport is in use."""
+    lane_id = f"{'ABCDEFGH'[number // 12 % 8]}{number % 12 + 1}"
+    reader, scanner, board = SimulatedSamv(), SimulatedLineScanner(), SimulatedRelayBoard()
+    serial = number % 2 == 0
+    reader_port: SimulatedPort = PtyPort(folder / f"{lane_id}-reader", reader.session)
+    if not serial:
+        reader_port = TcpPort(reader.session)
+    board_port: SimulatedPort = TcpPort(board.tcp) if serial else PtyPort(folder / f"{lane_id}-board", board.rtu)
+    return SimulatedLane(
+        lane_id,
+        reader,
+        scanner,
+        board,
+        (reader_port, PtyPort(folder / f"{lane_id}-scanner", scanner.session), board_port),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """Where the demonstration station listens."""
+
+    grpc: str
+    metrics: str
+
+
+def station_toml(folder: Path, lanes: Sequence[SimulatedLane], addresses: Addresses) -> str:
+    """The whole station file."""
+    feeds = "".join(
+        f"""
+[[feed]]
+issuer = "{issuer}"
+source = "dir:{folder}/feeds/{issuer.lower()}"
+public_keys_file = "{folder}/feeds/keys/{issuer.lower()}.keys"
+pepper_file = "{folder}/feeds/keys/{issuer.lower()}.pepper"
+"""
+        for issuer in ISSUERS
+    )
+    head = f"""[station]
+id = "demo"
+region = "330100"
+data_dir = "{folder}/data"
+
+[clock]
+trust = "stepped-only"
+
+[grpc]
+listen = ["{addresses.grpc}"]
+operator_socket = "{folder}/operator.sock"
+ticketing_socket = "{folder}/ticketing.sock"
+trust_loopback = true
+
+[metrics]
+listen = "{addresses.metrics}"
+"""
+    return head + feeds + "".join(lane.toml() for lane in lanes)
