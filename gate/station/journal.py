@@ -1,272 +1,244 @@
-"""The journal: one PassageRecord a line, each line citing the hash of the one before; written off the loop.
+"""The journal of passages, written by a thread of its own so that no lane ever waits for a disk.
 
-Files are `journal-YYYY-MM-DD-NN.jsonl` (UTC), rotated by day and size, kept for `keep_days` and then destroyed together
-with their day's key. A line links to a person only through HMAC(day key, subject key): without the key it links to
-nobody and the chain stays whole. Hashes are written in letters a-p, so no line can hold eight digits of a number.
+What a line holds is in `chain.py`, how files are kept in `chainwriter.py`, what links a day's lines in `daykeys.py`.
+While the disk refuses (full, read-only, gone) the journal is JOURNAL_FULL: it keeps a bounded number of records, counts
+the rest, tries again every second, and on recovery writes one line saying how many were lost.
 """
 
-import hashlib
-import hmac
-import json
-import os
+import logging
 import queue
-import secrets
 import threading
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import asdict
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import IO, Any
 
-from gate.passage.record import PassageRecord, letters
+from gate.moment import Moment
+from gate.passage.record import PassageRecord
+from gate.station.chain import event_body, passage_body, read_lines, read_records, segments, verify_chain
+from gate.station.chainwriter import ChainWriter
+from gate.station.clock import Clock
+from gate.station.daykeys import DayKeys
 
-QUEUE_MAX = 10_000  # 200 s of the busiest station (50 passages a second), should the disk stall; about 20 MB
-FSYNC_S = 0.5  # contract.md: at most 1 s late
-FILE_BYTES_MAX = 64 << 20
-FILES_A_DAY_MAX = 100
-RETRY_S = 1.0  # how often a full disk is tried again
-GENESIS = letters(bytes(32))
+__all__ = ["Journal", "read_lines", "read_records", "verify_chain"]  # readers need not know where the chain's code is
+
+log = logging.getLogger(__name__)
+
+QUEUE_MAX = 10_000  # records: 200 s of the busiest station (50 passages a second) on a stalled disk; about 20 MB
+BATCH_MAX = 64  # records in one write: keeps what a nearly full disk cannot take at once small
+UNSYNCED_MAX = 500  # records that a failed fsync makes us write again
+SYNC_AFTER_S = 0.5  # contract.md: fsync at most 1 s late; the other half is for the disk
+RETRY_S = 1.0  # how often a refusing disk is tried again
+IDLE_S = 60.0  # a station without passengers still destroys what is too old
+CLOSE_S = 2.0
 FULL = "JOURNAL_FULL"
 
 
-class Journal:
-    """Appends records from the station's loop; a thread writes them."""
+class _Mark(threading.Event):
+    """Stands in the queue behind the records that `flush` waits for; set when they are on the disk."""
 
-    def __init__(self, folder: Path, keep_days: int, utc_s: Callable[[], float]) -> None:
+
+class _Closed:
+    """Stands in the queue behind the last record."""
+
+
+class Journal:
+    """Takes records from one thread (the station's loop) and writes them. Raises OSError when it cannot be opened."""
+
+    def __init__(self, folder: Path, keep_days: int, clock: Clock, retry_s: float = RETRY_S) -> None:
         self._folder = folder
         self._keep_days = keep_days
-        self._utc_s = utc_s
-        self._queue: queue.Queue[PassageRecord | threading.Event] = queue.Queue(QUEUE_MAX)
-        self._lost = 0
-        self._full = threading.Event()
-        self._file: IO[bytes] | None = None
-        self._name = ""
-        self._size = 0
-        self._previous = GENESIS
-        self._day_key: tuple[str, bytes] = ("", b"")
-        self._stop = threading.Event()
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        (folder / "keys").mkdir(exist_ok=True, mode=0o700)
-        self.recovered_bytes = self._recover()
+        self._clock = clock
+        self._retry_s = retry_s
+        self._chain = ChainWriter(folder)
+        self._keys = DayKeys(folder / "keys")
+        self._queue: queue.SimpleQueue[PassageRecord | _Mark | _Closed] = queue.SimpleQueue()
+        self._failing = threading.Event()
+        self._stopping = threading.Event()
+        self._wake = threading.Event()
+        # Counters with one writing thread each, so that none needs a lock: lost = dropped + unwritable - told.
+        self._dropped = 0  # by append
+        self._unwritable = 0  # by the writer
+        self._told = self._told_synced = 0  # by the writer
+        self._held: list[PassageRecord | _Mark | _Closed] = []
+        self._unsynced: list[PassageRecord | _Mark | _Closed] = []
+        self._sync_due_mono_s: float | None = None
+        self._tidied: tuple[date, object] | None = None
+        self._opening = not self._chain.recovery.clean  # the line that says so is still to be written
         self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
         self._thread.start()
 
     @property
+    def recovered_bytes(self) -> int:
+        """What was cut off at start because power loss had torn it; 0 when the end was whole."""
+        return self._chain.recovery.torn_bytes
+
+    @property
     def full(self) -> bool:
-        """Whether records cannot be written now (disk full, read-only, gone)."""
-        return self._full.is_set()
+        """Whether records cannot be written now, or were lost and that is not yet written down."""
+        return self._failing.is_set() or self.lost > 0 or not self._thread.is_alive()
+
+    @property
+    def degraded(self) -> frozenset[str]:
+        """`{"JOURNAL_FULL"}` while `full`, else empty."""
+        return frozenset({FULL}) if self.full else frozenset()
+
+    @property
+    def lost(self) -> int:
+        """Records lost of which no line speaks yet."""
+        return self._dropped + self._unwritable - self._told
 
     def append(self, record: PassageRecord) -> None:
-        """Take a record; never waits. When nothing more can be kept it is counted as lost, and that is written down."""
-        try:
-            self._queue.put_nowait(record)
-        except queue.Full:
-            self._lost += 1
-            self._full.set()
+        """Take a record; never waits. What cannot be kept any more is counted, and the count is written down later."""
+        if self._queue.qsize() >= QUEUE_MAX or self._stopping.is_set():
+            self._dropped += 1
+        else:
+            self._queue.put(record)
 
     def flush(self, timeout_s: float) -> bool:
-        """Wait until everything appended so far is on disk, at most `timeout_s`; whether it is."""
-        done = threading.Event()
-        try:
-            self._queue.put(done, timeout=timeout_s)
-        except queue.Full:
-            return False
-        return done.wait(timeout_s) and not self.full
+        """Wait until all that was appended is on the disk; whether it is by then. Blocks: call it outside the loop."""
+        return self._queue.qsize() < QUEUE_MAX and self._flushed(timeout_s)
 
-    def close(self) -> None:
-        """Write what is queued and stop, within 2 s."""
-        self.flush(2.0)
-        self._stop.set()
-        self._thread.join(timeout=2.0)
+    def close(self, timeout_s: float = CLOSE_S) -> bool:
+        """Write what is queued, say that the end is a clean one, and stop. Whether all is on the disk."""
+        if self._stopping.is_set():
+            return False
+        self._queue.put(_Closed())
+        done = self._flushed(timeout_s)
+        self._stopping.set()
+        self._wake.set()
+        self._queue.put(_Mark())
+        self._thread.join(timeout_s)
+        if not self._thread.is_alive():  # else it hangs in the disk and keeps its file and the lock
+            self._chain.close()
+        return done
+
+    def _flushed(self, timeout_s: float) -> bool:
+        mark = _Mark()
+        self._queue.put(mark)
+        self._wake.set()
+        return self._thread.is_alive() and mark.wait(timeout_s)
 
     # --- the writer thread ---------------------------------------------------------------------------------------
 
     def _run(self) -> None:
-        synced_s = time.monotonic()
-        unsynced = False
-        waiting: list[threading.Event] = []
-        while not self._stop.is_set():
+        while True:
+            idle = self._collect()
             try:
-                item = self._queue.get(timeout=FSYNC_S / 2)
-            except queue.Empty:
-                item = None
-            if isinstance(item, threading.Event):
-                waiting.append(item)
-            elif item is not None:
-                self._write_until_written(item)
-                unsynced = True
-            due = time.monotonic() - synced_s >= FSYNC_S
-            if (unsynced and due) or (waiting and self._queue.empty()):
-                self._sync()
-                synced_s, unsynced = time.monotonic(), False
-                for done in waiting:
-                    done.set()
-                waiting.clear()
-        self._sync()
-        if self._file:
-            self._file.close()
-
-    def _write_until_written(self, record: PassageRecord) -> None:
-        while not self._stop.is_set():
-            try:
-                self._open_for(record)
-                if self._lost:
-                    lost, self._lost = self._lost, 0
-                    self._put({"event": "lost", "records": lost})
-                self._put(self._fields(record))
-                self._full.clear()
+                self._put_down(idle)
+            except OSError as error:
+                self._refused(error)
+            if self._stopping.is_set():
                 return
-            except OSError:
-                self._full.set()
-                self._undo()
-                self._stop.wait(RETRY_S)
-        self._lost += 1
 
-    def _open_for(self, record: PassageRecord) -> None:
-        day = f"{datetime.fromtimestamp(record.started_utc_s, UTC):%Y-%m-%d}"
-        # Never back to an earlier day's file: the chain runs forward only.
-        current = self._name[8:18]
-        if self._file and day <= current and self._size < FILE_BYTES_MAX:
-            return
-        number = 0 if day > current else int(self._name[19:21]) + 1
-        if number >= FILES_A_DAY_MAX:
-            raise OSError("the journal's limit for one day is reached")
-        if self._file:
-            self._sync()
-            self._file.close()
-            self._file = None
-        self._name = f"journal-{max(day, current)}-{number:02d}.jsonl"
-        self._file = (self._folder / self._name).open("ab", buffering=0)
-        self._size = self._file.tell()
-        self._destroy_old(day)
-
-    def _fields(self, record: PassageRecord) -> dict[str, Any]:
-        fields = {name: _readable(name, value) for name, value in asdict(record).items()}
-        fields["subject"] = self._link(record.subject)
-        fields["event"] = "passage"
-        return fields
-
-    def _link(self, subject: bytes) -> str:
-        """The day's mark of a subject; "" when there was none."""
-        if not subject:
-            return ""
-        day = self._name[8:18]
-        if self._day_key[0] != day:
-            self._day_key = (day, self._key_of(day))
-        return letters(hmac.digest(self._day_key[1], subject, "sha256")[:16])
-
-    def _key_of(self, day: str) -> bytes:
-        path = self._folder / "keys" / f"{day}.key"
-        try:
-            with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-                key = secrets.token_bytes(32)
-                file.write(key)
-        except FileExistsError:
-            key = path.read_bytes()
-            if len(key) != 32:  # torn by power loss: the day's link is lost, its records are not
-                key = secrets.token_bytes(32)
-                path.write_bytes(key)
-        return key
-
-    def _put(self, fields: dict[str, Any]) -> None:
-        assert self._file is not None  # noqa: S101 - _open_for opened it
-        line = encode_line(fields, self._previous)
-        written = self._file.write(line)
-        if written != len(line):
-            raise OSError("the disk took only part of a line")
-        self._size += len(line)
-        self._previous = line_hash(line)
-
-    def _undo(self) -> None:
-        """Take back a part of a line that a full disk let through."""
-        if self._file:
+    def _collect(self) -> bool:
+        """Fill `_held` from the queue; whether nothing came for as long as an fsync may wait."""
+        wait_s = self._patience_s()
+        if self._failing.is_set():
+            self._wake.wait(self._retry_s)
+            self._wake.clear()
+            wait_s = 0.0
+        waited = False
+        while len(self._held) < BATCH_MAX:
             try:
-                self._file.truncate(self._size)
-            except OSError:
-                self._file.close()
-                self._file = None
+                self._held.append(self._queue.get(timeout=wait_s) if wait_s > 0 else self._queue.get_nowait())
+            except queue.Empty:
+                return waited or wait_s > 0
+            wait_s = 0.0
+        return waited
 
-    def _sync(self) -> None:
-        if self._file:
-            try:
-                os.fsync(self._file.fileno())
-            except OSError:
-                self._full.set()
+    def _patience_s(self) -> float:
+        if self._held or self._opening:
+            return 0.0
+        if self._sync_due_mono_s is None:
+            return IDLE_S
+        return max(0.0, self._sync_due_mono_s - self._clock.now().mono_s)
 
-    def _destroy_old(self, day: str) -> None:
-        first = f"{datetime.fromisoformat(day) - timedelta(days=self._keep_days):%Y-%m-%d}"
-        for path in [*self._folder.glob("journal-*.jsonl"), *self._folder.glob("keys/*.key")]:
-            if path.name.removeprefix("journal-")[:10] < first:
-                path.unlink(missing_ok=True)
+    def _put_down(self, idle: bool) -> None:
+        """Write what is held, and sync when it is time. Raises OSError."""
+        now = self._clock.now()
+        day = datetime.fromtimestamp(now.utc_s, UTC).date()
+        self._tidy(day)
+        lost = self.lost
+        bodies = self._bodies(now, day, lost)
+        if bodies:
+            self._chain.write(bodies, day)
+            self._told += lost
+            if self._sync_due_mono_s is None:
+                self._sync_due_mono_s = now.mono_s + SYNC_AFTER_S
+        self._unsynced += self._held
+        self._held.clear()
+        if self._must_sync(idle, now):
+            self._synced()
 
-    def _recover(self) -> int:
-        """Continue the chain of the last file; cut off a line that power loss tore. Returns the bytes cut off."""
-        files = sorted(self._folder.glob("journal-*.jsonl"))
-        if not files:
-            return 0
-        path = files[-1]
-        raw = path.read_bytes()
-        whole = raw[: raw.rfind(b"\n") + 1]
-        torn = len(raw) - len(whole)
-        if torn:
-            with path.open("r+b") as file:
-                file.truncate(len(whole))
-        if whole:
-            self._previous = line_hash(whole[whole.rfind(b"\n", 0, -1) + 1 :])
-        elif len(files) > 1:
-            before = files[-2].read_bytes()
-            self._previous = line_hash(before[before.rfind(b"\n", 0, -1) + 1 :])
-        self._name = path.name
-        self._file = path.open("ab", buffering=0)
-        self._size = len(whole)
-        if torn:
-            self._put({"event": "recovered", "torn_bytes": torn, "at": _readable("_utc_s", self._utc_s())})
-        return torn
+    def _must_sync(self, idle: bool, now: Moment) -> bool:
+        due = self._sync_due_mono_s is not None and now.mono_s >= self._sync_due_mono_s
+        asked = any(isinstance(item, _Mark) for item in self._unsynced)
+        return idle or due or asked or self._opening or self._failing.is_set() or len(self._unsynced) > UNSYNCED_MAX
 
+    def _synced(self) -> None:
+        self._chain.sync()
+        self._told_synced = self._told
+        self._opening = False
+        self._sync_due_mono_s = None
+        if self._failing.is_set():
+            self._failing.clear()
+            log.info("the journal can be written again")
+        for item in self._unsynced:
+            if isinstance(item, _Mark):
+                item.set()
+        self._unsynced.clear()
 
-def _readable(name: str, value: Any) -> Any:
-    """Instants as ISO 8601 (`…_utc_s` becomes text), everywhere in `value`; all else unchanged."""
-    if isinstance(value, dict):
-        return {key: _readable(key, inner) for key, inner in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_readable("", inner) for inner in value]
-    if name.endswith("_utc_s") and value is not None:
-        return datetime.fromtimestamp(value, UTC).isoformat(timespec="microseconds")
-    return value
+    def _refused(self, error: OSError) -> None:
+        """The disk refuses: everything since the last sync is held again."""
+        self._chain.roll_back()
+        self._held[:0] = self._unsynced
+        self._unsynced.clear()
+        self._told = self._told_synced
+        self._sync_due_mono_s = None
+        if not self._failing.is_set():
+            self._failing.set()
+            log.error(
+                "the journal cannot be written (%s): make room in %s; up to %d passages are kept meanwhile",
+                error.strerror,
+                self._folder,
+                QUEUE_MAX,
+            )
 
-
-def encode_line(fields: dict[str, Any], previous: str) -> bytes:
-    """One line, citing the hash of the one before."""
-    return json.dumps({"prev": previous, **fields}, separators=(",", ":"), ensure_ascii=True).encode() + b"\n"
-
-
-def line_hash(line: bytes) -> str:
-    """What the next line cites."""
-    return letters(hashlib.sha256(line).digest())
-
-
-def read_lines(path: Path) -> Iterator[dict[str, Any]]:
-    """The lines of a journal file, or of all files in a journal's folder, in order. Raises OSError, ValueError."""
-    files = sorted(path.glob("journal-*.jsonl")) if path.is_dir() else [path]
-    for file in files:
-        with file.open("rb") as lines:
-            for number, line in enumerate(lines, 1):
+    def _bodies(self, now: Moment, day: date, lost: int) -> list[str]:
+        """The unlinked lines of what is held; a record that cannot be one is dropped and counted."""
+        bodies = []
+        if self._opening:
+            bodies.append(event_body("recovered", now.utc_s, torn_bytes=self.recovered_bytes))
+        if lost:
+            bodies.append(event_body("lost", now.utc_s, lost=lost))
+        unwritable = []
+        for item in self._held:
+            if isinstance(item, _Closed):
+                bodies.append(event_body("closed", now.utc_s))
+            elif isinstance(item, PassageRecord):
                 try:
-                    yield json.loads(line)
-                except ValueError as error:
-                    raise ValueError(f"{file}:{number}: is not a journal line") from error
+                    bodies.append(passage_body(item, self._keys.key(day)))
+                except (TypeError, ValueError, OverflowError) as error:
+                    log.error("a passage cannot be written down: %s", type(error).__name__)  # its text may name values
+                    unwritable.append(item)
+        if unwritable:
+            self._held = [item for item in self._held if not any(item is bad for bad in unwritable)]
+            self._unwritable += len(unwritable)
+        return bodies
 
+    # --- what is too old -----------------------------------------------------------------------------------------
 
-def verify_chain(path: Path) -> list[str]:
-    """What is wrong with the chain of a journal's folder or file; empty when nothing is."""
-    problems = []
-    previous: str | None = None
-    files = sorted(path.glob("journal-*.jsonl")) if path.is_dir() else [path]
-    for file in files:
-        for number, line in enumerate(file.read_bytes().splitlines(keepends=True), 1):
-            cited = json.loads(line).get("prev")
-            if previous is not None and cited != previous:
-                problems.append(f"{file.name}:{number}: does not follow the line before")
-            previous = line_hash(line)
-    return problems
+    def _tidy(self, day: date) -> None:
+        """Once for each day and file: destroy what is older than `keep_days`, but never by a clock in doubt."""
+        state = (day, self._chain.segment)
+        if state == self._tidied or not self._clock.state.trusted:
+            return
+        self._tidied = state
+        first_kept = day - timedelta(days=self._keep_days)
+        try:
+            # The keys first: should the rest fail, the link is gone already.
+            self._keys.destroy_before(first_kept)
+            for gone in self._chain.retire(first_kept, day):
+                log.info("the journal of %s is destroyed (%s)", gone.day, gone.path.name)
+            self._keys.destroy_before(min([day, *(each.day for each in segments(self._folder))]))
+        except OSError as error:
+            log.error("old journal files cannot be destroyed: %s; remove them from %s", error.strerror, self._folder)
