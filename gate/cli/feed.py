@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
@@ -36,9 +36,9 @@ def publish(
     key: Annotated[Path, typer.Option(help="The issuer's private key file.")],
     pepper: Annotated[Path, typer.Option(help="The issuer's pepper file.")],
     sequence: Annotated[int, typer.Option(min=1, help="Higher than every one published before.")],
-    produced_at: Annotated[Optional[datetime], typer.Option(help="UTC; without it, now.")] = None,
+    produced_at: Annotated[datetime | None, typer.Option(help="UTC; without it, now.")] = None,
     next_due_hours: Annotated[float, typer.Option(min=0.01, help="When the next one is due.")] = 24.0,
-    pepper_id: Annotated[Optional[str], typer.Option(help="Which pepper; without it, the last in the file.")] = None,
+    pepper_id: Annotated[str | None, typer.Option(help="Which pepper; without it, the last in the file.")] = None,
 ) -> None:
     """Publish status rows as a signed snapshot.
 
@@ -54,7 +54,7 @@ def publish(
     chosen = pepper_id or list(peppers)[-1]
     if chosen not in peppers:
         raise KeyFileError(f"{pepper}: has no pepper {chosen!r}; it has {', '.join(peppers)}")
-    produced = (produced_at or datetime.now()).replace(tzinfo=UTC) if produced_at else datetime.now(UTC)
+    produced = produced_at.replace(tzinfo=UTC) if produced_at else datetime.now(UTC)
     due = produced + timedelta(hours=next_due_hours)
     edition = publisher.Edition(
         private.issuer, sequence, int(produced.timestamp()), int(due.timestamp()), KEY_SCHEME, chosen
@@ -73,7 +73,7 @@ def publish(
 def verify(
     snapshot: Annotated[Path, typer.Argument(help="A snapshot file.")],
     keys: Annotated[Path, typer.Option(help="The issuer's public key file.")],
-    issuer: Annotated[Optional[str], typer.Option(help="Whose it must be; without it, whoever it claims.")] = None,
+    issuer: Annotated[str | None, typer.Option(help="Whose it must be; without it, whoever it claims.")] = None,
 ) -> None:
     """Check a snapshot whole, as the station would: exit 1 and say why when it would be refused.
 

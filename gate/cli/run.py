@@ -1,7 +1,7 @@
 """`gate run`, `demo`, `check-config`, `check-rules`."""
 
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
@@ -20,10 +20,10 @@ def run(config: Annotated[Path, typer.Option(help="The station's TOML file.")]) 
 
 def demo(
     lanes: Annotated[int, typer.Option(min=1, max=100, help="Number of lanes.")] = 4,
-    seconds: Annotated[Optional[float], typer.Option(min=1, help="Stop by itself after this many seconds.")] = None,
+    seconds: Annotated[float | None, typer.Option(min=1, help="Stop by itself after this many seconds.")] = None,
     passengers_per_minute: Annotated[float, typer.Option(min=0.1, max=120, help="Arrivals at each lane.")] = 30.0,
     seed: Annotated[int, typer.Option(help="The same seed makes the same people and habits.")] = 1,
-    keep: Annotated[Optional[Path], typer.Option(help="Keep feeds, journal and logs in this new folder.")] = None,
+    keep: Annotated[Path | None, typer.Option(help="Keep feeds, journal and logs in this new folder.")] = None,
 ) -> None:
     """Watch a station work: simulated devices on real ports, made-up passengers, real decisions.
 
@@ -49,7 +49,7 @@ def check_config(file: Annotated[Path, typer.Argument(help="The station's TOML f
 
 
 def check_rules(
-    folder: Annotated[Optional[Path], typer.Argument(help="Folder with rules; without it, those shipped.")] = None,
+    folder: Annotated[Path | None, typer.Argument(help="Folder with rules; without it, those shipped.")] = None,
 ) -> None:
     """Check rules and run every case that stands beside them.
 

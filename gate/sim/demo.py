@@ -115,8 +115,8 @@ class Demo:
     ) -> None:
         loop = asyncio.get_running_loop()
         ends = asyncio.Event()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, ends.set)
+        for end in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(end, ends.set)
         if self.options.seconds is not None:
             loop.call_later(self.options.seconds, ends.set)
         draw = random.Random(self.options.seed)
@@ -138,7 +138,7 @@ class Demo:
     async def _lane(
         self, lane: SimulatedLane, people: list[Person], draw: random.Random, first: bool, ends: asyncio.Event
     ) -> None:
-        """Passengers of one lane, one after the other, arriving at random; whoever is there when time is up finishes."""
+        """Passengers of one lane, one after the other, arriving at random; who is there when time is up finishes."""
         arrives_s = asyncio.get_running_loop().time()
         for person, habit in zip(people, habits(draw, first), strict=False):
             arrives_s += draw.expovariate(self.options.passengers_per_minute / 60)

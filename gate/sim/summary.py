@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from gate.sim.passengers import Habit, Result
-from gate.station.journal import read_lines, verify_chain
+from gate.station.chain import read_lines, verify_chain
 
 
 @dataclass(frozen=True, slots=True)

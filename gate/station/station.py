@@ -171,6 +171,8 @@ class Station:
         before = services.conditions()
         services.use_held_peppers()
         for feed in self.feeds():
+            if feed.band == "" and not self.ready.is_set():
+                continue  # the feed process has not looked yet
             if feed.age_s is not None:
                 self.metrics.feed(feed.issuer, feed.sequence, feed.age_s)
             expired = feed.band in ("", Band.EXPIRED)

@@ -149,8 +149,7 @@ class SamvReader:
             if self._rests_as_found and now - self._left_s >= GONE_S:
                 self._resting = None
             return self._poll_s
-        if self._resting and self._rests_as_found and self._left_s is None:
-            return self._poll_s  # still the card that was read
+        # A resting card is read again each time: only its identity tells it from the next passenger's.
         return await self._read(link, report)
 
     async def _read(self, link: ByteLink, report: ReportSink) -> float:
