@@ -28,12 +28,8 @@ class Recovery:
 class ChainWriter:
     """The open end of a chain. After OSError call `roll_back`, and write all since the last `sync` again."""
 
-    def __init__(
-        self, folder: Path, segment_bytes_max: int = SEGMENT_BYTES_MAX, total_bytes_max: int = TOTAL_BYTES_MAX
-    ) -> None:
+    def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._segment_bytes_max = segment_bytes_max
-        self._total_bytes_max = total_bytes_max
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._lock_fd = _locked(folder)
         self._fd: int | None = None
@@ -81,7 +77,7 @@ class ChainWriter:
         for each in found:
             if each == self._segment:
                 continue
-            if each.day < first_kept or total > self._total_bytes_max:
+            if each.day < first_kept or total > TOTAL_BYTES_MAX:
                 total -= each.path.stat().st_size
                 each.path.unlink()
                 gone.append(each)
@@ -94,7 +90,7 @@ class ChainWriter:
 
     def _ready(self, day: date) -> int:
         """The open file for `day`, rotated where it must be."""
-        if self._segment and (self._segment.day != day or self._size >= self._segment_bytes_max):
+        if self._segment and (self._segment.day != day or self._size >= SEGMENT_BYTES_MAX):
             self._reopened(self._segment)
             self.sync()  # a roll back never reaches over a file's end
             self._close_file()

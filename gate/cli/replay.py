@@ -1,0 +1,90 @@
+"""`gate replay`: decide again what a journal holds, and list every record whose verdict would differ."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from gate.cli.errors import NOT_SO
+
+
+def replay(
+    journal: Annotated[Path, typer.Argument(help="A journal file, or a journal's folder.")],
+    rules: Annotated[Path | None, typer.Option(help="Folder with the rules to try; without it, those shipped.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+) -> None:
+    """Decide every recorded passage again; exit 1 when a verdict would differ or the chain is broken.
+
+    Example: gate replay /var/lib/gate/journal --rules new-rules
+    """
+    from json import dumps
+
+    from gate.station.chain import read_records, verify_chain
+    from gate.station.station import read_rules
+
+    rule_set = read_rules(rules)
+    problems = verify_chain(journal)
+    for problem in problems:
+        print(f"chain: {problem}")
+    count = different = 0
+    for record in read_records(journal):
+        if not record.findings:
+            continue  # nothing was looked up: an unread card, staff, crowd
+        count += 1
+        verdict = _again(record.findings, record.conditions, record.started_utc_s, rule_set)
+        if (verdict.kind, verdict.reason) == (record.verdict, record.reason) or record.reason == "ALREADY_PASSED":
+            continue
+        different += 1
+        row = {
+            "passage_id": record.passage_id,
+            "lane": record.lane,
+            "was": f"{record.verdict} {record.reason}",
+            "would_be": f"{verdict.kind} {verdict.reason}",
+            "rule_id": verdict.rule_id,
+        }
+        print(dumps(row) if json else "{passage_id} lane {lane}: {was}, would be {would_be} by {rule_id}".format(**row))
+    if not json:
+        print(f"{count} decisions, {different} would differ, chain {'broken' if problems else 'whole'}")
+    if different or problems:
+        raise typer.Exit(NOT_SO)
+
+
+def _again(findings: Any, conditions: Any, utc_s: float, rules: Any) -> Any:
+    from gate.moment import Moment
+    from gate.policy.condition import Cause, Condition
+    from gate.policy.decide import Question, decide
+
+    present = set()
+    for text in conditions:
+        cause, _, of = text.rstrip(")").partition("(")
+        present.add(Condition(Cause(cause), of))
+    question = Question(tuple(map(_finding, findings)), frozenset(present))
+    return decide(question, rules, Moment(utc_s, 0.0))
+
+
+def _finding(values: Mapping[str, Any]) -> Any:
+    from gate.feed.finding import Freshness, Listed, Missing, NotListed, Unknown
+    from gate.feed.records import CredentialStatus
+
+    kind, issuer = values["kind"], values["issuer"]
+    if kind == "UNKNOWN":
+        return Unknown(issuer, Missing(values["why"]))
+    freshness = Freshness(_seconds(values["as_of_utc_s"]) or 0.0)
+    if kind == "NOT_LISTED":
+        return NotListed(issuer, values["sequence"], freshness)
+    until = _seconds(values["valid_until_utc_s"])
+    return Listed(
+        issuer,
+        CredentialStatus(values["status"]),
+        values["asserted_by"],
+        int(_seconds(values["effective_utc_s"]) or 0),
+        None if until is None else int(until),
+        values["sequence"],
+        freshness,
+    )
+
+
+def _seconds(value: Any) -> float | None:
+    return datetime.fromisoformat(value).timestamp() if isinstance(value, str) else value
