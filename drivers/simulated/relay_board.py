@@ -21,6 +21,7 @@ FLASH_ON = 0x0200
 PASSED, PASSED_EXIT, OCCUPIED, TAILGATING, FIRE, READY = range(6)
 INPUTS = 8
 PASSED_PULSE_S = 0.3  # TiSO: the shortest passage pulse found (devices.md 3.1)
+REST_S = 0.15  # two people cannot be closer behind one another; a poll of 100 ms sees the contact at rest
 ILLEGAL_FUNCTION, ILLEGAL_ADDRESS, ILLEGAL_VALUE = 1, 2, 3
 
 
@@ -88,6 +89,7 @@ class SimulatedRelayBoard:
         self.inputs[number] = True
         await asyncio.sleep(PASSED_PULSE_S)
         self.inputs[number] = False
+        await asyncio.sleep(REST_S)
 
     def set_fire(self, active: bool) -> None:
         """The fire contact opens (active) or closes again."""

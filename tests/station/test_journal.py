@@ -271,6 +271,7 @@ class Disk:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.full = False
+        self.refusals = 0
         self.refuses_sync = False
         self.hangs = threading.Event()
         self.hangs.set()
@@ -281,6 +282,7 @@ class Disk:
             if not self.full:
                 return write(fd, data)
             if len(data) < 100:
+                self.refusals += 1
                 raise OSError(28, "No space left on device")
             return write(fd, data[: len(data) - 60])
 
@@ -322,8 +324,8 @@ def test_what_cannot_be_kept_is_counted_and_one_line_says_so(tmp_path: Path, mon
     with opened(tmp_path) as made:
         for number in range(1_000):
             made.append(passage_record(number))
-        wait_for(lambda: made.full)
-        lost = made.lost
+        lost, refusals = made.lost, disk.refusals
+        wait_for(lambda: disk.refusals > refusals + 3)
         assert 1_000 - 100 - journal.BATCH_MAX <= lost <= 900
         disk.full = False
         wait_for(lambda: not made.full)
