@@ -8,14 +8,19 @@ import typer
 from gate.cli.errors import NOT_SO
 
 
-def run(config: Annotated[Path, typer.Option(help="The station's TOML file.")]) -> None:
+def run(
+    config: Annotated[Path, typer.Option(help="The station's TOML file.")],
+    event_loop: Annotated[str, typer.Option(help="uvloop or asyncio; `make bench` compares them.")] = "uvloop",
+) -> None:
     """Run the station controller until SIGTERM or Ctrl-C.
 
     Example: gate run --config station.toml
     """
     from gate.cli.serve import serve
 
-    serve(config)
+    if event_loop not in ("uvloop", "asyncio"):
+        raise typer.BadParameter(f"{event_loop!r} is not uvloop or asyncio")
+    serve(config, event_loop)
 
 
 def demo(

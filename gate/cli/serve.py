@@ -2,16 +2,27 @@
 
 import asyncio
 import signal
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from gate import config
 from gate.station.station import Station
 
 
-def serve(path: Path) -> None:
+def serve(path: Path, event_loop: str) -> None:
     """Run the controller of `path` until it is told to stop. Raises ConfigError and what the station raises."""
     settings = config.load(path)
-    asyncio.run(_run(settings))
+    with asyncio.Runner(loop_factory=_LOOPS[event_loop]) as runner:
+        runner.run(_run(settings))
+
+
+def _uvloop() -> asyncio.AbstractEventLoop:
+    import uvloop
+
+    return uvloop.new_event_loop()
+
+
+_LOOPS: Mapping[str, Callable[[], asyncio.AbstractEventLoop]] = {"asyncio": asyncio.new_event_loop, "uvloop": _uvloop}
 
 
 async def _run(settings: config.Config) -> None:

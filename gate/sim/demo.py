@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import random
 import shutil
 import signal
@@ -20,6 +21,8 @@ from gate.sim.passengers import Passenger, Result, habits
 from gate.sim.people import Person, make_people
 from gate.sim.summary import Summary, show, summarise
 from gate.sim.world import Addresses, SimulatedLane, make_lane, publish_feeds, station_toml
+
+log = logging.getLogger(__name__)
 
 PEOPLE = 10_000
 READY_S = 30.0  # a slow machine's first start; ready is aimed at 2 s
@@ -79,16 +82,17 @@ class Demo:
         return summarise(self.results, self.folder / "data" / "journal")
 
     async def _start(self, config: Path) -> asyncio.subprocess.Process:
-        with self.log.open("wb") as log:
+        with self.log.open("wb") as output:
             controller = await asyncio.create_subprocess_exec(
                 sys.executable,
                 "-m",
                 "gate",
+                *(["--verbose"] if log.isEnabledFor(logging.DEBUG) else []),
                 "run",
                 "--config",
                 str(config),
                 stdout=asyncio.subprocess.PIPE,
-                stderr=log,
+                stderr=output,
                 start_new_session=True,  # Ctrl-C is ours: the controller is stopped by SIGTERM, after the passengers
             )
         assert controller.stdout is not None  # noqa: S101 - PIPE was asked for
