@@ -1,12 +1,18 @@
 """All metrics of contract.md in one table, served as Prometheus text. No label holds a person."""
 
+import errno
 import functools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, start_http_server
 from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+from gate.passage.record import Outcome
+from gate.policy.condition import Cause
+from gate.policy.verdict import Reason, VerdictKind
 
 # Creation times double the page and are used by no query of ours.
 disable_created_metrics()  # type: ignore[no-untyped-call] # the library leaves it untyped
@@ -17,6 +23,18 @@ BUCKETS = (
     0.00005, 0.0001, 0.0002, 0.0003, 0.0005, 0.0008, 0.001, 0.002, 0.003, 0.005, 0.008, 0.013, 0.02, 0.03, 0.05, 0.08,
     0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.8, 1.0, 2.0, 3.0, 5.0, 8.0, 10.0,
 )  # fmt: skip
+
+# No value from outside may make series without end: these labels are closed lists, the others hold names of our own
+# configuration and methods; beyond that many of one label everything is OTHER.
+CLOSED: Mapping[str, frozenset[str]] = {
+    "verdict": frozenset(VerdictKind) | {"NONE"},
+    "reason": frozenset(Reason) | {"NONE"},
+    "outcome": frozenset(Outcome),
+    "cause": frozenset(Cause),
+}
+OPEN_MAX = 256  # lanes, devices of a lane, issuers, methods: several times what the largest station has
+OTHER = "OTHER"
+_IDLE_S = 10.0  # a scraper that says nothing for so long is let go: each holds a thread
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +72,22 @@ class Metrics:
         for name, metric in TABLE.items():
             more: dict[str, Any] = {"buckets": BUCKETS} if metric.kind is Histogram else {}
             self._all[name] = metric.kind(name, metric.text, metric.labels, registry=self.registry, **more)
-        # Finding a child by its labels costs more than counting; their number is bounded by closed lists and lanes.
+        self._seen: dict[str, set[str]] = {}
+        # Finding a child by its labels costs more than counting.
         self._child = functools.lru_cache(maxsize=10_000)(self._new_child)
+        for cause in Cause:
+            self.degraded(cause, False)  # an alert needs the 0 to see it change
 
-    def _new_child(self, name: str, *labels: str) -> Any:
-        return self._all[name].labels(*labels)
+    def _new_child(self, name: str, *values: str) -> Any:
+        return self._all[name].labels(*map(self._bounded, TABLE[name].labels, values))
+
+    def _bounded(self, label: str, value: str) -> str:
+        if label in CLOSED:
+            return value if value in CLOSED[label] else OTHER
+        seen = self._seen.setdefault(label, set())
+        if len(seen) < OPEN_MAX:
+            seen.add(value)
+        return value if value in seen else OTHER
 
     def decision(self, lane: str, verdict: str, seconds: float) -> None:
         """A decision took so long."""
@@ -80,10 +109,10 @@ class Metrics:
         """A decision was made."""
         self._child("gate_verdicts", verdict, reason).inc()
 
-    def feed(self, issuer: str, sequence: int, age_s: float) -> None:
-        """What is in service of an issuer."""
+    def feed(self, issuer: str, sequence: int, age_s: float | None) -> None:
+        """What is in service of an issuer; `age_s` None when nothing is."""
         self._child("gate_feed_sequence", issuer).set(sequence)
-        self._child("gate_feed_age_seconds", issuer).set(age_s)
+        self._child("gate_feed_age_seconds", issuer).set(float("nan") if age_s is None else age_s)
 
     def feed_gap(self, issuer: str, skipped: int) -> None:
         """Sequences between the last and this feed were never seen."""
@@ -109,21 +138,29 @@ class Metrics:
             server, thread = start_http_server(int(port), addr=host.strip("[]"), registry=_Rounded(self.registry))
         except OSError as error:
             raise OSError(error.errno, f"metrics cannot listen on {listen}: {error.strerror}") from error
+        except (ValueError, OverflowError) as error:
+            raise OSError(errno.EINVAL, f"metrics cannot listen on {listen}: it is not HOST:PORT") from error
+        handler: Any = server.RequestHandlerClass
+        server.RequestHandlerClass = type("_Handler", (handler,), {"timeout": _IDLE_S})
         return MetricsServer(server, thread)
 
 
 class _Rounded(CollectorRegistry):
     """The same metrics to the microsecond: longer fractions say nothing and look like people's numbers in a search."""
 
-    def __init__(self, registry: CollectorRegistry) -> None:
+    def __init__(self, whole: Collector) -> None:
         super().__init__()
-        self._whole = registry
+        self._whole = whole
 
     def collect(self) -> Iterator[Metric]:
         """All metrics, their values rounded to six decimals."""
         for metric in self._whole.collect():
             metric.samples = [sample._replace(value=round(sample.value, 6)) for sample in metric.samples]
             yield metric
+
+    def restricted_registry(self, names: Iterable[str]) -> Any:
+        """Only the metrics that a scraper asks for with `?name[]=`."""
+        return _Rounded(self._whole.restricted_registry(names)) if isinstance(self._whole, CollectorRegistry) else self
 
 
 class MetricsServer:
@@ -133,7 +170,7 @@ class MetricsServer:
         self._server = server
         self._thread = thread
         host, port = server.server_address[:2]
-        self.address = f"{host}:{port}"
+        self.address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
     def close(self) -> None:
         """Stop serving."""

@@ -6,7 +6,7 @@ call on the event loop, without waiting, so lanes cannot hold each other up and 
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import cast
 
@@ -81,11 +81,10 @@ class LaneRunner:
         self._occupied = False
         self._presented: Moment | None = None  # when the credential that is being decided was complete
 
-    async def run(self) -> None:
-        """Run all devices until cancelled."""
-        async with asyncio.TaskGroup() as group:
-            for device in self._devices:
-                group.create_task(device.run(self._sink(device)), name=f"{self.id}/{device.settings.name}")
+    def devices(self) -> Iterator[tuple[str, Coroutine[None, None, None]]]:
+        """What runs each device until cancelled, by the device's name within the station."""
+        for device in self._devices:
+            yield f"{self.id}/{device.settings.name}", device.run(self._sink(device))
 
     # --- reports up ----------------------------------------------------------------------------------------------
 

@@ -37,6 +37,8 @@ HOUSEKEEPING_S = 1.0  # clock, feed ages and journal are looked at once a second
 DRAIN_S = 5.0  # running passages get this long after SIGTERM (issue: Station, point 6)
 DRAIN_STEP_S = 0.02
 FLUSH_S = 2.0
+END_TRIES_MAX = 5
+END_TRY_S = 0.5
 _MODES = {"entry": LaneMode.ENTRY, "exit": LaneMode.EXIT, "both": LaneMode.BOTH}
 _REPEAT_DEFAULT_S = 120.0  # when no rule is in force nobody is granted, so this is never used to grant
 
@@ -95,7 +97,11 @@ class Station:
         self._housekeeping()
         try:
             async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(runner.run(), name=f"lane {runner.id}") for runner in self._lanes.values()]
+                tasks = [
+                    group.create_task(device, name=name)
+                    for runner in self._lanes.values()
+                    for name, device in runner.devices()
+                ]
                 tasks.append(group.create_task(self._housekeeping_loop(), name="housekeeping"))
                 if self._settings.feeds:
                     tasks.append(group.create_task(self._feed_process().run(), name="feeds"))
@@ -103,8 +109,7 @@ class Station:
                     self.ready.set()
                 await self._stopping.wait()
                 await self._drain()
-                for task in tasks:
-                    task.cancel()
+                await _end(tasks)
         finally:
             self._close(server)
 
@@ -271,6 +276,18 @@ class Station:
     def _passage_ended(self, record: PassageRecord) -> None:
         self.recent.add(record)
         self.passages.publish(record)
+
+
+async def _end(tasks: Sequence[asyncio.Task[None]]) -> None:
+    """Cancel until everything has ended. A cancellation that meets a time-out in the same instant can be lost in it."""
+    pending = set(tasks)
+    for _ in range(END_TRIES_MAX):
+        for task in pending:
+            task.cancel()
+        _, pending = await asyncio.wait(pending, timeout=END_TRY_S)
+        if not pending:
+            return
+        log.warning("still ending: %s", ", ".join(sorted(task.get_name() for task in pending)))
 
 
 def read_rules(rules_dir: Path | None) -> RuleSet:

@@ -1,9 +1,11 @@
-"""Fan-out of lane states and passages to streams: bounded for every reader, and never waited for by a lane."""
+"""Fan-out of lane states and passages to streams: bounded for every reader, and never waited for by a lane.
+
+For one event loop; nothing here is thread-safe.
+"""
 
 import asyncio
+import weakref
 from collections import deque
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
 from typing import Generic, TypeVar
 
 from gate.station.state import SubscriberTooSlowError, TooManySubscribersError
@@ -19,41 +21,76 @@ class Watch(Generic[T]):
     """One topic. `publish` never waits; a reader whose queue is full is dropped with SubscriberTooSlowError."""
 
     def __init__(self) -> None:
-        self._queues: set[asyncio.Queue[T | None]] = set()
+        # Weak, so that a stream that just vanishes (cancelled, forgotten) gives its place back without being asked.
+        self._subscriptions: weakref.WeakSet[Subscription[T]] = weakref.WeakSet()
 
     def publish(self, value: T) -> None:
         """Hand `value` to every reader."""
-        for queue in list(self._queues):
-            try:
-                queue.put_nowait(value)
-            except asyncio.QueueFull:
-                self._queues.discard(queue)
-                while not queue.empty():
-                    queue.get_nowait()
-                queue.put_nowait(None)
+        for subscription in tuple(self._subscriptions):
+            if not subscription._offer(value):
+                self._subscriptions.discard(subscription)
 
     @property
     def watched(self) -> bool:
         """Whether anybody reads."""
-        return bool(self._queues)
+        return bool(self._subscriptions)
 
-    async def subscribe(self) -> AsyncIterator[T]:
-        """Values from now on. Raises TooManySubscribersError, SubscriberTooSlowError."""
-        with self._subscription() as queue:
-            while (value := await queue.get()) is not None:
-                yield value
-            raise SubscriberTooSlowError
-
-    @contextmanager
-    def _subscription(self) -> Iterator[asyncio.Queue[T | None]]:
-        if len(self._queues) >= SUBSCRIBERS_MAX:
+    def subscribe(self) -> "Subscription[T]":
+        """Values from now on, also those published before the first is asked for. Raises TooManySubscribersError."""
+        if len(self._subscriptions) >= SUBSCRIBERS_MAX:
             raise TooManySubscribersError
-        queue: asyncio.Queue[T | None] = asyncio.Queue(QUEUE_MAX)
-        self._queues.add(queue)
-        try:
-            yield queue
-        finally:
-            self._queues.discard(queue)
+        subscription: Subscription[T] = Subscription()
+        self._subscriptions.add(subscription)
+        return subscription
+
+    def close(self) -> None:
+        """End all streams after what they still hold: the station stops."""
+        for subscription in tuple(self._subscriptions):
+            subscription.close()
+        self._subscriptions.clear()
+
+
+class Subscription(Generic[T]):
+    """One reader's bounded queue, read with `async for` by one task. Raises SubscriberTooSlowError once it was dropped.
+
+    A stream that is stuck in sending never comes back to be told: whoever serves it waits for `dropped` as well.
+    """
+
+    def __init__(self) -> None:
+        self.dropped = asyncio.Event()
+        self._values: deque[T] = deque()
+        self._news = asyncio.Event()
+        self._closed = False
+
+    def __aiter__(self) -> "Subscription[T]":
+        return self
+
+    async def __anext__(self) -> T:
+        while not self._values:
+            if self.dropped.is_set():
+                raise SubscriberTooSlowError
+            if self._closed:
+                raise StopAsyncIteration
+            self._news.clear()
+            await self._news.wait()
+        return self._values.popleft()
+
+    def close(self) -> None:
+        """No more values; those still held are read first."""
+        self._closed = True
+        self._news.set()
+
+    def _offer(self, value: T) -> bool:
+        """Take `value`; False when there is no room, and then for ever."""
+        if self._closed:
+            return False
+        if len(self._values) >= QUEUE_MAX:
+            self._values.clear()  # what is missed is listed again (ListPassages), and this memory is not the reader's
+            self.dropped.set()
+        else:
+            self._values.append(value)
+        self._news.set()
+        return not self.dropped.is_set()
 
 
 class Recent(Generic[T]):

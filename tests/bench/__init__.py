@@ -1,0 +1,1 @@
+"""Measurements: `make bench`. Never asserted in tests; every figure says how it was made."""
