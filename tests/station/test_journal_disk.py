@@ -129,3 +129,40 @@ def test_a_disk_full_at_start_is_degraded_not_a_crash(tmp_path: Path) -> None:
         assert made.close()
         assert verify_chain(disk / "journal") == []
         assert len(list(read_records(disk / "journal"))) == 50
+
+
+_KILLED_CHILD = """
+import itertools, sys
+from pathlib import Path
+from gate.station.clock import Clock
+from gate.station.journal import Journal
+from tests.support.records import passage_record
+
+made = Journal(Path(sys.argv[1]), 14, Clock("stepped-only"))
+for number in itertools.count():
+    made.append(passage_record(number))
+    if number % 20 == 19:
+        assert made.flush(10)
+        print(number, flush=True)
+"""
+
+
+def test_a_killed_controller_leaves_a_whole_chain_and_all_that_was_synced(tmp_path: Path) -> None:
+    """Killed three times while writing: what was reported as synced is there, and each start says so."""
+    synced = 0
+    for _ in range(3):
+        with subprocess.Popen(
+            [sys.executable, "-c", _KILLED_CHILD, str(tmp_path)],
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=Path(__file__).parents[2],
+        ) as child:
+            assert child.stdout
+            for _ in range(5):
+                last = int(child.stdout.readline())
+            child.kill()
+            synced += last + 1
+    assert Journal(tmp_path, 14, Clock("stepped-only")).close()
+    assert verify_chain(tmp_path) == []
+    assert len(list(read_records(tmp_path))) >= synced
+    assert [line["event"] for line in read_lines(tmp_path)].count("recovered") == 3
