@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from gate.cli import devices, feed, replay, run
+from gate.cli import devices, feed, replay, run, watch
 from gate.cli.errors import exit_status
 
 app = typer.Typer(
@@ -42,6 +42,9 @@ app.command("run")(run.run)
 app.command("demo")(run.demo)
 app.command("check-config")(run.check_config)
 app.command("check-rules")(run.check_rules)
+app.command("status")(watch.status)
+app.command("watch")(watch.watch)
+app.command("query")(watch.query)
 app.command("replay")(replay.replay)
 app.add_typer(devices.app, name="devices")
 app.add_typer(feed.app, name="feed")

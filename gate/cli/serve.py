@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from gate import config
+from gate.rpc.server import RpcServer
 from gate.station.station import Station
 
 
@@ -30,10 +31,16 @@ async def _run(settings: config.Config) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, station.stop)
-    async with asyncio.TaskGroup() as group:
-        group.create_task(station.run())
-        announcing = group.create_task(_announce(station))
-        announcing.set_name("ready")
+    rpc = RpcServer(settings.grpc, station, station.metrics.status_request)
+    await rpc.start()
+    try:
+        async with asyncio.TaskGroup() as group:
+            beside = [group.create_task(rpc.run(), name="gRPC"), group.create_task(_announce(station), name="ready")]
+            await station.run()
+            for task in beside:
+                task.cancel()
+    finally:
+        await rpc.stop()
 
 
 async def _announce(station: Station) -> None:

@@ -1,1 +1,1 @@
-"""The gRPC surface."""
+"""The gRPC surface: listeners, roles, one servicer file per service."""

@@ -1,7 +1,6 @@
 """What surrounds a demonstration station: signed feeds of all issuers, simulated devices on real ports, its file."""
 
 import csv
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -24,7 +23,7 @@ RELEASE_WITHIN_S = 4.0  # shorter than a real turnstile's 5 to 8 s, so that a sh
 def publish_feeds(folder: Path, people: Sequence[Person]) -> None:
     """Keys, peppers, CSV files and one signed snapshot for every issuer, as the regions would make them."""
     now = datetime.now(UTC)
-    produced_s = int(time.time())
+    produced_s = int(now.timestamp())
     for issuer, (region, _) in ISSUERS.items():
         paths = keygen(folder / "keys", issuer, now)
         rows = folder / f"{issuer.lower()}.csv"

@@ -73,6 +73,7 @@ class LaneRunner:
         self.id = settings.id
         self.core = core
         self._services = services
+        self.default_direction = Direction.EXIT if settings.direction == "exit" else Direction.ENTRY
         self._devices = [DeviceRunner(device, _side(settings, device)) for device in settings.devices]
         self._turnstile = next((d for d in self._devices if d.settings.kind == "turnstile"), None)
         self._sign: tuple[VerdictKind | None, Reason | None] = (None, None)

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import secrets
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib import resources
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 from gate import config
 from gate.credential.documents import Document
+from gate.credential.healthcode import HealthCode, read_code
 from gate.feed.finding import Band
 from gate.passage import events
 from gate.passage.commands import Direction, LaneMode
@@ -20,6 +22,7 @@ from gate.policy.antipassback import AntiPassback
 from gate.policy.condition import Cause, Condition
 from gate.policy.decide import Question, decide
 from gate.policy.rules import RuleSet, parse_rules
+from gate.policy.verdict import Reason, Verdict, VerdictKind
 from gate.station.clock import Clock
 from gate.station.journal import Journal
 from gate.station.metrics import Metrics, MetricsServer
@@ -129,9 +132,10 @@ class Station:
             runner.handle(events.Stopped(), self.clock.now())
 
     def _close(self, server: MetricsServer) -> None:
-        if not self._services.journal.flush(FLUSH_S):
+        self.lane_states.close()
+        self.passages.close()
+        if not self._services.journal.close(FLUSH_S):
             log.error("the journal could not be written to its end: see the disk of data_dir")
-        self._services.journal.close()
         self._services.store.close()
         server.close()
 
@@ -149,6 +153,8 @@ class Station:
         match event.get("event"):
             case "applied":
                 log.info("feed %s: sequence %s in service, %s entries", issuer, event["sequence"], event["count"])
+                if event["skipped"]:
+                    self.metrics.feed_gap(issuer, event["skipped"])
                 self._refusals.pop(issuer, None)
             case "refused":
                 log.warning("feed %s: %s is not applied: %s", issuer, event["file"], event["detail"])
@@ -178,8 +184,7 @@ class Station:
         for feed in self.feeds():
             if feed.band == "" and not self.ready.is_set():
                 continue  # the feed process has not looked yet
-            if feed.age_s is not None:
-                self.metrics.feed(feed.issuer, feed.sequence, feed.age_s)
+            self.metrics.feed(feed.issuer, feed.sequence, feed.age_s)
             expired = feed.band in ("", Band.EXPIRED)
             services.set_condition(Condition(Cause.FEED_AGED, feed.issuer), feed.band == Band.AGED)
             services.set_condition(Condition(Cause.FEED_EXPIRED, feed.issuer), expired)
@@ -204,6 +209,19 @@ class Station:
         except KeyError:
             raise UnknownLaneError(lane_id) from None
 
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """The languages that passengers and ticket systems are answered in."""
+        return self._settings.languages
+
+    def newest_passages(self, count: int) -> Sequence[PassageRecord]:
+        """The last passages, newest first."""
+        return self.recent.newest(count)
+
+    def watch_passages(self) -> AsyncIterator[PassageRecord]:
+        """Passages from now on. Raises TooManySubscribersError, SubscriberTooSlowError while reading."""
+        return self.passages.subscribe()
+
     def watch_lanes(self) -> AsyncIterator[LaneState]:
         """Lanes as they change. Raises TooManySubscribersError, SubscriberTooSlowError while reading."""
         return self.lane_states.subscribe()
@@ -216,12 +234,13 @@ class Station:
         return runner.state()
 
     def release(self, lane_id: str, direction: str, operator: str, why: str) -> LaneState:
-        """Let one person through. Raises UnknownLaneError, StateRefusedError."""
+        """Let one person through, the lane's own way when none is given. Raises UnknownLaneError, StateRefusedError."""
         runner = self._runner(lane_id)
         if not runner.core.has_turnstile:
             raise StateRefusedError(f"lane {lane_id} has no turnstile: nothing can be released")
         log.warning("lane %s: one person released by %s", lane_id, operator)
-        runner.handle(events.StaffReleased(operator, why, Direction(direction)), self.clock.now())
+        way = Direction(direction) if direction else runner.default_direction
+        runner.handle(events.StaffReleased(operator, why, way), self.clock.now())
         return runner.state()
 
     def reset_emergency(self, lane_id: str, operator: str) -> LaneState:
@@ -273,9 +292,17 @@ class Station:
         age_s = None if verdict.as_of_utc_s is None else now.utc_s - verdict.as_of_utc_s
         return StatusAnswer(verdict, letters(secrets.token_bytes(16)), age_s, tuple(sorted(map(str, conditions))))
 
+    def check_code(self, content: str) -> StatusAnswer:
+        """The answer to a code alone: it names nobody yet, so the document is asked for."""
+        read = read_code(content.encode())
+        reason = Reason.CODE_NEEDS_CARD if isinstance(read, HealthCode) else Reason[read.problem.name]
+        verdict = Verdict(VerdictKind.REFER, reason, rule_id="")
+        return StatusAnswer(verdict, letters(secrets.token_bytes(16)), None, ())
+
     def _passage_ended(self, record: PassageRecord) -> None:
-        self.recent.add(record)
-        self.passages.publish(record)
+        anonymous = replace(record, subject=b"")  # only the journal may link it, and only for a day
+        self.recent.add(anonymous)
+        self.passages.publish(anonymous)
 
 
 async def _end(tasks: Sequence[asyncio.Task[None]]) -> None:

@@ -75,14 +75,15 @@ class Worker:
         try:
             with path.open("rb") as file:
                 snapshot = open_snapshot(file, trust)
-                standing = judge(self._store.held().get(issuer), snapshot.header, now)
+                before = self._store.held().get(issuer)
+                standing = judge(before, snapshot.header, now)
                 if isinstance(standing, Refusal):
                     raise SnapshotRefusedError(standing, f"sequence {snapshot.header.sequence}")
                 if standing is Standing.HELD_ALREADY:
                     return
                 held = self._store.apply(snapshot)
-            spent_s = round(time.monotonic() - mono_s, 3)
-            say("applied", issuer, sequence=held.sequence, count=held.count, spent_s=spent_s)
+            skipped = held.sequence - before.sequence - 1 if before else 0
+            say("applied", issuer, sequence=held.sequence, count=held.count, skipped=skipped)
         except SnapshotRefusedError as error:
             if error.why in _OURS:
                 subscription.source.forget(path)

@@ -1,0 +1,138 @@
+"""Values of the service to messages and back. Names are the same on both sides; enums carry buf's prefix."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from gate.passage.record import PassageRecord
+from gate.policy.verdict import Reason
+from gate.station.prompts import APPEAL_CONTACT, prompts
+from gate.station.state import DeviceState, FeedState, LaneState, StatusAnswer
+from gate.v1 import feed_pb2, lane_pb2, passage_pb2, reason_pb2, status_pb2
+
+
+def enum_value(enum: Any, prefix: str, name: str) -> Any:
+    """The value `PREFIX_NAME`; the unspecified one for "" and "NONE"."""
+    known: Mapping[str, Any] = enum.DESCRIPTOR.values_by_name
+    wanted = f"{prefix}_{name}"
+    return known[wanted if name and wanted in known else f"{prefix}_UNSPECIFIED"].number
+
+
+def enum_name(enum: Any, prefix: str, value: int) -> str:
+    """The name without its prefix; "" for the unspecified and for values of a newer client."""
+    known = enum.DESCRIPTOR.values_by_number
+    name: str = known[value].name.removeprefix(f"{prefix}_") if value in known else ""
+    return "" if name == "UNSPECIFIED" else name
+
+
+def timestamp(utc_s: float | None) -> Timestamp | None:
+    """Seconds since 1970 as a message; None stays absent."""
+    if utc_s is None:
+        return None
+    message = Timestamp()
+    message.FromDatetime(datetime.fromtimestamp(utc_s, UTC))
+    return message
+
+
+def reason(name: str) -> Any:
+    """A Reason by its name; unspecified for "" and "NONE"."""
+    return enum_value(reason_pb2.Reason, "REASON", name)
+
+
+def lane(state: LaneState) -> lane_pb2.Lane:
+    """A lane as a message."""
+    return lane_pb2.Lane(
+        id=state.lane_id,
+        mode=enum_value(lane_pb2.LaneMode, "LANE_MODE", state.mode),
+        emergency=state.emergency,
+        # "NONE" is a state here: the lane has no turnstile.
+        barrier_state=lane_pb2.BarrierState.Value(f"BARRIER_STATE_{state.barrier}"),
+        devices=[_device(device) for device in state.devices],
+        degraded_causes=state.degraded,
+        sign_verdict=enum_value(status_pb2.Verdict, "VERDICT", state.sign_verdict),
+        sign_reason=reason(state.sign_reason),
+        occupied=state.occupied,
+    )
+
+
+def _device(device: DeviceState) -> lane_pb2.Device:
+    return lane_pb2.Device(
+        name=device.name,
+        driver=device.driver,
+        kind=device.kind,
+        up=device.up,
+        fault=device.fault,
+        detail=device.detail,
+    )
+
+
+def passage(record: PassageRecord) -> passage_pb2.Passage:
+    """A passage as a message; the subject's mark stays here."""
+    return passage_pb2.Passage(
+        passage_id=record.passage_id,
+        lane_id=record.lane,
+        direction=enum_value(lane_pb2.Direction, "DIRECTION", record.direction.upper()),
+        start_time=timestamp(record.started_utc_s),
+        credential=record.credential,
+        verdict=enum_value(status_pb2.Verdict, "VERDICT", record.verdict),
+        reason=reason(record.reason),
+        rule_id=record.rule_id,
+        outcome=enum_value(passage_pb2.Outcome, "OUTCOME", record.outcome),
+        stage_microseconds=dict(record.stages_us),
+        issuer=record.issuer,
+        band=enum_value(status_pb2.Band, "BAND", record.band),
+        degraded_causes=record.conditions,
+    )
+
+
+def feed(state: FeedState) -> feed_pb2.Feed:
+    """A feed as a message."""
+    return feed_pb2.Feed(
+        issuer=state.issuer,
+        sequence=state.sequence,
+        freshness=_freshness(state.band, state.produced_utc_s, state.age_s),
+        next_due_time=timestamp(state.next_due_utc_s),
+        entry_count=state.count,
+        pepper_id=state.pepper_id,
+        key_id=state.key_id,
+        last_refusal=state.last_refusal,
+        source_trouble=state.source_trouble,
+    )
+
+
+def _freshness(band: str, as_of_utc_s: float | None, age_s: float | None) -> status_pb2.Freshness:
+    age = None if age_s is None else Duration(seconds=int(age_s), nanos=round((age_s - int(age_s)) * 1e9))
+    return status_pb2.Freshness(
+        band=enum_value(status_pb2.Band, "BAND", band), as_of_time=timestamp(as_of_utc_s), age=age
+    )
+
+
+def answer(given: StatusAnswer, languages: tuple[str, ...]) -> status_pb2.CheckStatusResponse:
+    """A status answer as a message."""
+    verdict = given.verdict
+    return status_pb2.CheckStatusResponse(
+        verdict=enum_value(status_pb2.Verdict, "VERDICT", verdict.kind),
+        credential_status=enum_value(status_pb2.CredentialStatus, "CREDENTIAL_STATUS", verdict.credential_status),
+        reason=reason_text(verdict.reason, languages),
+        finding=enum_value(status_pb2.Finding, "FINDING", verdict.finding),
+        freshness=_freshness(str(verdict.band or ""), verdict.as_of_utc_s, given.age_s),
+        issuer=verdict.issuer,
+        asserted_by=verdict.asserted_by,
+        rule_id=verdict.rule_id,
+        feed_sequence=verdict.feed_sequence,
+        decision_id=given.decision_id,
+    )
+
+
+def reason_text(why: Reason, languages: tuple[str, ...]) -> status_pb2.ReasonText:
+    """A reason with its words in the station's languages."""
+    prompt = prompts()[why]
+    return status_pb2.ReasonText(
+        code=reason(why.name),
+        sentence={language: prompt.sentence[language] for language in languages},
+        next_step={language: prompt.next_step[language] for language in languages},
+        appeal_reference=APPEAL_CONTACT,
+    )

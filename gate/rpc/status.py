@@ -1,0 +1,75 @@
+"""StatusService. Checks a request's form and answers as a gate would; errors name fields and never quote them."""
+
+import re
+from typing import Any
+
+from gate.credential.documents import DocumentError, DocumentType, document
+from gate.credential.healthcode import PAYLOAD_BYTES_MAX
+from gate.policy.verdict import Reason
+from gate.rpc import convert
+from gate.rpc.errors import CallError, invalid
+from gate.rpc.lane import required
+from gate.rpc.view import StationView
+from gate.v1 import status_pb2, status_pb2_grpc
+
+BATCH_MAX = 1_000
+NUMBER_MAX = 64
+_REGION = re.compile(r"(?:[0-9]{6}(?:[0-9]{6})?)?")
+
+
+class StatusServicer(status_pb2_grpc.StatusServiceServicer):
+    """See protos/gate/v1/status.proto."""
+
+    def __init__(self, view: StationView) -> None:
+        self._view = view
+
+    async def CheckStatus(self, request: Any, context: Any) -> Any:  # noqa: N802 - the proto's name
+        """One query."""
+        return self._check(request)
+
+    async def BatchCheckStatus(self, request: Any, context: Any) -> Any:  # noqa: N802 - the proto's name
+        """Up to 1,000 queries; one that is refused does not touch the others."""
+        count = len(request.requests)
+        if not count:
+            raise invalid("requests", "is empty: give 1 to 1,000")
+        if count > BATCH_MAX:
+            raise invalid("requests", f"has {count} queries: at most {BATCH_MAX}", Reason.TOO_MANY_ITEMS)
+        return status_pb2.BatchCheckStatusResponse(items=map(self._item, request.requests))
+
+    def _item(self, request: Any) -> status_pb2.BatchItem:
+        try:
+            return status_pb2.BatchItem(response=self._check(request))
+        except CallError as error:
+            refused = status_pb2.ItemError(
+                reason=convert.reason(error.reason.name), field=error.metadata.get("field", "")
+            )
+            return status_pb2.BatchItem(error=refused)
+
+    def _check(self, request: Any) -> status_pb2.CheckStatusResponse:
+        required(request, "purpose")
+        required(request, "order_id")
+        for field in ("origin_region", "destination_region"):
+            if not _REGION.fullmatch(getattr(request, field)):
+                raise invalid(field, "must be a GB/T 2260 code of 6 or 12 digits, or absent")
+        match request.WhichOneof("subject"):
+            case "document":
+                given = self._view.check_status(_document(request.document))
+            case "code_content":
+                if len(request.code_content.encode()) > PAYLOAD_BYTES_MAX:
+                    raise invalid("code_content", f"is longer than {PAYLOAD_BYTES_MAX} bytes")
+                given = self._view.check_code(request.code_content)
+            case _:
+                raise invalid("subject", "is required: a document or code_content")
+        return convert.answer(given, self._view.languages)
+
+
+def _document(message: Any) -> Any:
+    kind = convert.enum_name(status_pb2.DocumentType, "DOCUMENT_TYPE", message.type)
+    if not kind:
+        raise invalid("document.type", "is required")
+    if len(message.number) > NUMBER_MAX:
+        raise invalid("document.number", f"is longer than {NUMBER_MAX} characters")
+    try:
+        return document(DocumentType(kind), message.number)
+    except DocumentError as error:
+        raise invalid("document.number", str(error), Reason.DOCUMENT_INVALID) from None
