@@ -1,0 +1,124 @@
+"""Commands as a user meets them: exit status, one line on stderr, files that a region would make."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+CSV = """document_type,number,status,asserted_by,effective_at,valid_until
+RESIDENT_ID,310105199001010018,GREEN,310000,2020-04-01T08:00:00+08:00,
+PASSPORT,E12345678,RED,340000,2020-04-01T08:00:00+08:00,2020-05-01T00:00:00+08:00
+"""
+
+
+def gate(*arguments: str, cwd: Path, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "gate", *arguments], cwd=cwd, input=stdin, capture_output=True, text=True, check=False
+    )
+
+
+def _published(folder: Path) -> None:
+    (folder / "rows.csv").write_text(CSV)
+    assert gate("feed", "keygen", "AKM", cwd=folder).returncode == 0
+    done = gate(*_publish(1), cwd=folder)
+    assert done.returncode == 0, done.stderr
+
+
+def _publish(sequence: int) -> list[str]:
+    keys = ["--key", "akm.private", "--pepper", "akm.pepper"]
+    return ["feed", "publish", "rows.csv", f"akm-{sequence}.snapshot", *keys, "--sequence", str(sequence)]
+
+
+def test_a_region_publishes_and_anybody_verifies(tmp_path: Path) -> None:
+    """keygen, publish, verify, inspect: the whole first form, with secrets readable by their owner only."""
+    _published(tmp_path)
+    assert (tmp_path / "akm.private").stat().st_mode & 0o777 == 0o600
+    assert (tmp_path / "akm.pepper").stat().st_mode & 0o777 == 0o600
+    assert "2 entries: good" in gate("feed", "verify", "akm-1.snapshot", "--keys", "akm.keys", cwd=tmp_path).stdout
+    header = json.loads(gate("feed", "inspect", "--json", "akm-1.snapshot", cwd=tmp_path).stdout)
+    assert (header["issuer"], header["sequence"], header["count"]) == ("AKM", 1, 2)
+    assert b"310105199001010018" not in (tmp_path / "akm-1.snapshot").read_bytes()
+
+
+def test_the_same_rows_and_time_give_the_same_bytes(tmp_path: Path) -> None:
+    """Publishing is repeatable to the byte."""
+    _published(tmp_path)
+    for name in ("a", "b"):
+        command = _publish(2)
+        command[3] = f"{name}.snapshot"
+        assert gate(*command, "--produced-at", "2020-04-01T00:00:00", cwd=tmp_path).returncode == 0
+    assert (tmp_path / "a.snapshot").read_bytes() == (tmp_path / "b.snapshot").read_bytes()
+
+
+def test_an_altered_snapshot_is_refused_with_its_reason(tmp_path: Path) -> None:
+    """One flipped bit: exit 1, one line, the name of what is wrong."""
+    _published(tmp_path)
+    path = tmp_path / "akm-1.snapshot"
+    raw = bytearray(path.read_bytes())
+    raw[-7] ^= 1  # in the last entry's time: a possible entry, but not the one that was signed
+    path.write_bytes(raw)
+    done = gate("feed", "verify", "akm-1.snapshot", "--keys", "akm.keys", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "ALTERED" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_bad_row_is_named_by_line_and_column_and_never_quoted(tmp_path: Path) -> None:
+    """The line, the column, what is allowed; not the number."""
+    _published(tmp_path)
+    (tmp_path / "rows.csv").write_text(CSV.replace("310105199001010018", "310105199001010019"))
+    done = gate(*_publish(2), cwd=tmp_path)
+    assert done.returncode == 2
+    assert "rows.csv:2" in done.stderr
+    assert "CHECK_DIGIT" in done.stderr
+    assert "31010519" not in done.stderr + done.stdout
+
+
+def test_wrong_use_and_outside_failures_have_their_own_status(tmp_path: Path) -> None:
+    """2 for what the user gave, 3 for what failed outside, each in one line."""
+    done = gate("check-config", "none.toml", cwd=tmp_path)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    done = gate("feed", "inspect", "none.snapshot", cwd=tmp_path)
+    assert done.returncode == 3
+    done = gate("status", "--controller", "127.0.0.1:9", cwd=tmp_path)
+    assert done.returncode == 3
+    assert "is it running" in done.stderr
+
+
+def test_devices_are_listed_with_their_settings(tmp_path: Path) -> None:
+    """Every driver, and every setting with a sentence."""
+    rows = json.loads(gate("devices", "list", "--json", cwd=tmp_path).stdout)
+    assert {"samv", "line-scanner", "modbus-relay"} <= {row["name"] for row in rows}
+    assert all(setting["sentence"] for row in rows for setting in row["settings"].values())
+
+
+def test_every_command_has_an_example(tmp_path: Path) -> None:
+    """`--help` of each command shows how it is used."""
+    for command in ("run", "demo", "check-config", "check-rules", "status", "watch", "query", "replay"):
+        assert "Example: gate" in gate(command, "--help", cwd=tmp_path).stdout, command
+    for command in ("keygen", "publish", "verify", "inspect"):
+        assert "Example: gate" in gate("feed", command, "--help", cwd=tmp_path).stdout, command
+    for command in ("list", "probe", "simulate"):
+        assert "Example: gate" in gate("devices", command, "--help", cwd=tmp_path).stdout, command
+
+
+def test_a_simulated_device_can_be_probed(tmp_path: Path) -> None:
+    """`devices simulate` opens a port that `devices probe` finds; a port that is not there exits 1 and says why."""
+    port = tmp_path / "reader"
+    simulator = subprocess.Popen(
+        [sys.executable, "-m", "gate", "devices", "simulate", "samv", "--port", f"pty:{port}", "--set", "every_s=0.5"],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert simulator.stdout is not None
+        assert str(port) in simulator.stdout.readline()
+        done = gate("devices", "probe", "samv", "--port", str(port), "--seconds", "3", cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert "CardReport()" in done.stdout
+    finally:
+        simulator.kill()
+        simulator.wait()
+    done = gate("devices", "probe", "samv", "--port", str(tmp_path / "none"), "--seconds", "0.5", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "PORT_MISSING" in done.stdout
