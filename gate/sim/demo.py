@@ -62,7 +62,8 @@ class Demo:
         """Run to the end. Raises DemoError."""
         people = make_people(PEOPLE, self.options.seed)
         await asyncio.to_thread(publish_feeds, self.folder / "feeds", people)
-        lanes = [make_lane(number, self.folder / "ports") for number in range(self.options.lanes)]
+        # Every fourth lane scans with a camera, the others with a serial engine.
+        lanes = [make_lane(n, self.folder / "ports", camera=n % 4 == 3) for n in range(self.options.lanes)]
         for lane in lanes:
             await lane.plug()
         addresses = Addresses(f"127.0.0.1:{_port(50051)}", f"127.0.0.1:{_port(9464)}")

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from drivers.simulated.camera import SimulatedCamera
 from drivers.simulated.line_scanner import SimulatedLineScanner
 from drivers.simulated.ports import PtyPort, SimulatedPort, TcpPort
 from drivers.simulated.relay_board import SimulatedRelayBoard
@@ -54,9 +55,16 @@ class SimulatedLane:
 
     id: str
     reader: SimulatedSamv
-    scanner: SimulatedLineScanner
+    scanner: SimulatedLineScanner | SimulatedCamera
     board: SimulatedRelayBoard
-    ports: tuple[SimulatedPort, SimulatedPort, SimulatedPort]
+    reader_port: SimulatedPort
+    board_port: SimulatedPort
+    scanner_port: SimulatedPort | None  # None: a camera has no port
+
+    @property
+    def ports(self) -> list[SimulatedPort]:
+        """All ports of the lane."""
+        return [port for port in (self.reader_port, self.scanner_port, self.board_port) if port]
 
     async def plug(self) -> None:
         """Plug every device in."""
@@ -70,7 +78,8 @@ class SimulatedLane:
 
     def toml(self) -> str:
         """The lane as `station.toml` has it."""
-        reader, scanner, board = self.ports
+        camera = f'driver = "camera-scanner"\nsource = "{getattr(self.scanner, "spec", "")}"'
+        line = f'driver = "line-scanner"\nport = "{self.scanner_port and self.scanner_port.spec}"\nsuffix = "\\r\\n"'
         return f"""
 [[lane]]
 id = "{self.id}"
@@ -78,14 +87,12 @@ direction = "entry"
 release_within_s = {RELEASE_WITHIN_S}
 [[lane.device]]
 driver = "samv"
-port = "{reader.spec}"
+port = "{self.reader_port.spec}"
 [[lane.device]]
-driver = "line-scanner"
-port = "{scanner.spec}"
-suffix = "\\r\\n"
+{line if self.scanner_port else camera}
 [[lane.device]]
 driver = "modbus-relay"
-port = "{board.spec}"
+port = "{self.board_port.spec}"
 unit = {self.board.unit}
 release_coil = 0
 passed_input = 0
@@ -95,21 +102,26 @@ ready_input = 5
 """
 
 
-def make_lane(number: int, folder: Path) -> SimulatedLane:
+def make_lane(number: int, folder: Path, camera: bool = False) -> SimulatedLane:
     """Lane `number`: serial and networked devices take turns, so that every transport is in use."""
     lane_id = f"{'ABCDEFGH'[number // 12 % 8]}{number % 12 + 1}"
-    reader, scanner, board = SimulatedSamv(), SimulatedLineScanner(), SimulatedRelayBoard()
+    reader, board = SimulatedSamv(), SimulatedRelayBoard()
     serial = number % 2 == 0
-    reader_port: SimulatedPort = PtyPort(folder / f"{lane_id}-reader", reader.session)
-    if not serial:
-        reader_port = TcpPort(reader.session)
-    board_port: SimulatedPort = TcpPort(board.tcp) if serial else PtyPort(folder / f"{lane_id}-board", board.rtu)
+    scanner: SimulatedLineScanner | SimulatedCamera
+    scanner_port: SimulatedPort | None = None
+    if camera:
+        scanner = SimulatedCamera(folder / f"{lane_id}-camera")
+    else:
+        scanner = SimulatedLineScanner()
+        scanner_port = PtyPort(folder / f"{lane_id}-scanner", scanner.session)
     return SimulatedLane(
         lane_id,
         reader,
         scanner,
         board,
-        (reader_port, PtyPort(folder / f"{lane_id}-scanner", scanner.session), board_port),
+        PtyPort(folder / f"{lane_id}-reader", reader.session) if serial else TcpPort(reader.session),
+        TcpPort(board.tcp) if serial else PtyPort(folder / f"{lane_id}-board", board.rtu),
+        scanner_port,
     )
 
 

@@ -136,7 +136,7 @@ def test_one_lanes_trouble_is_its_own_and_ends_by_itself(tmp_path: Path) -> None
 
     async def story() -> None:
         async with house(tmp_path, lanes=2) as h:
-            reader = h.lanes[0].ports[0]
+            reader = h.lanes[0].reader_port
             await reader.unplug()
             await h.until(lambda: not h.lane_works("A1"))
             assert any(text.startswith("READER_DOWN") for text in h.station.lane("A1").degraded)
@@ -156,7 +156,7 @@ def test_a_turnstile_that_is_down_turns_people_away_and_gives_the_claim_back(tmp
 
     async def story() -> None:
         async with house(tmp_path, lanes=2) as h:
-            await h.lanes[0].ports[2].unplug()
+            await h.lanes[0].board_port.unplug()
             await h.until(lambda: h.station.lane("A1").barrier == "FAULTED")
             await _present(h, "green", lane=0)
             await h.record(lane="A1", outcome="BARRIER_FAULTED")
