@@ -11,9 +11,10 @@ from drivers.simulated.samv import plug_at
 class SimulatedLineScanner:
     """One engine. `scan` is a passenger holding a code before it."""
 
-    def __init__(self, suffix: bytes = b"\r\n", prefix: bytes = b"") -> None:
+    def __init__(self, suffix: bytes = b"\r\n", prefix: bytes = b"", answer: bytes = b"") -> None:
         self._suffix = suffix
         self._prefix = prefix
+        self._answer = answer  # sent for whatever the driver sends, as engines acknowledge a trigger command
         self._writer: asyncio.StreamWriter | None = None
         self._connected = asyncio.Event()
         self.received = bytearray()  # commands from the driver
@@ -23,33 +24,52 @@ class SimulatedLineScanner:
         """What to plug into a port."""
         return self._session
 
+    def line(self, payload: bytes, aim: bytes = b"") -> bytes:
+        """One code as it goes over the wire."""
+        return self._prefix + aim + payload + self._suffix
+
     async def scan(self, payload: bytes, aim: bytes = b"", chunk: int = 0) -> None:
         """Send one code, `chunk` bytes at a time (0: at once)."""
-        await self.send(self._prefix + aim + payload + self._suffix, chunk)
+        await self.send(self.line(payload, aim), chunk)
 
     async def send(self, raw: bytes, chunk: int = 0) -> None:
         """Send bytes as they are: noise, parts, several codes in one."""
         await self._connected.wait()
         assert self._writer is not None  # noqa: S101 - set before the event
-        step = chunk or len(raw)
+        step = chunk or max(len(raw), 1)
         for at in range(0, len(raw), step):
             self._writer.write(raw[at : at + step])
             await self._writer.drain()
+            if chunk:
+                await asyncio.sleep(0)  # lets the driver read each piece by itself
 
     async def _session(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._writer = writer
         self._connected.set()
-        while data := await reader.read(256):
-            self.received += data
-        self._connected.clear()
+        try:
+            while data := await reader.read(256):
+                self.received += data
+                writer.write(self._answer)
+        finally:
+            self._connected.clear()
 
 
 async def simulate(port: str, options: Mapping[str, str]) -> None:
-    """`gate devices simulate line-scanner`: a made-up Suishenma code every `every_s` seconds, until cancelled."""
+    """`gate devices simulate line-scanner`: a made-up Suishenma code every `every_s` seconds, until cancelled.
+
+    `chunk` bytes go out at a time (0: at once); `noise` is hexadecimal and goes out before every code.
+    """
+    every_s, chunk = float(options.get("every_s", "5")), int(options.get("chunk", "0"))
+    noise = bytes.fromhex(options.get("noise", ""))
     scanner = SimulatedLineScanner()
     plugged = plug_at(port, scanner.session)
     await plugged.plug()
     print(f"line-scanner on {plugged.spec}", flush=True)
     for number in itertools.count(1):
-        await asyncio.sleep(float(options.get("every_s", "5")))
-        await scanner.scan(b"https://s.sh.gov.cn/" + f"{number:030x}1585000000000".encode())
+        await asyncio.sleep(every_s)
+        await scanner.send(noise + scanner.line(made_up_code(number)), chunk)
+
+
+def made_up_code(number: int) -> bytes:
+    """A payload in the form of a Shanghai code, of nobody."""
+    return b"https://s.sh.gov.cn/" + f"{number:030x}1585000000000".encode()

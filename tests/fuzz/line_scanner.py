@@ -17,8 +17,9 @@ def fuzz(data: bytes) -> None:
         whole, cut = Lines(framing), Lines(framing)
         codes = whole.feed(data)
         assert codes == [code for at in range(len(data)) for code in cut.feed(data[at : at + 1])]
-        codes += whole.silence()
-        cut.silence()
+        last = whole.silence()
+        assert last == cut.silence()
+        codes += last
         assert not whole.partial
         assert not cut.partial
         for code in codes:

@@ -2,34 +2,16 @@
 
 import asyncio
 import contextlib
-import hashlib
-import secrets
 from collections.abc import Mapping
 
-from drivers.contract import CodeReport, DeviceFault, Down, ReadProblem, ReportSink, Unread, Up
-from drivers.registry import SettingValue
-from drivers.scanners.line.codec import Framing, Lines, Scan
+from drivers.contract import CodeReport, DeviceFault, Down, ReportSink, Unread, Up
+from drivers.registry import SettingError, SettingValue
+from drivers.scanners.line.codec import Framing, Lines
+from drivers.scanners.same_code import SameCode
 from drivers.transport import ByteLink, PortError, open_link
 
 REOPEN_S = (0.1, 0.3, 0.5, 1.0)  # at most 1 s, so that a lane is back within 2 s of its scanner
 IDLE_READ_S = 60.0  # a scanner is silent between passengers; the wait only bounds one read
-
-
-class SameCode:
-    """Says the same payload once within an interval; keeps a keyed hash of it, never the payload."""
-
-    def __init__(self, interval_s: float) -> None:
-        self._interval_s = interval_s
-        self._key = secrets.token_bytes(16)
-        self._mark = b""
-        self._said_s = float("-inf")
-
-    def is_new(self, payload: bytes, now_s: float) -> bool:
-        """Whether to say it. A code held before the scanner stays the same for as long as it is seen."""
-        mark = hashlib.blake2b(payload, key=self._key, digest_size=16).digest()
-        again = mark == self._mark and now_s - self._said_s < self._interval_s
-        self._mark, self._said_s = mark, now_s
-        return not again
 
 
 class LineScanner:
@@ -39,12 +21,16 @@ class LineScanner:
         self._port = str(settings["port"])
         self._baud = int(settings["baud"])
         self._idle_s = float(settings["idle_timeout_ms"]) / 1000
-        self._encoding = str(settings["encoding"])
-        self._trigger_on = bytes.fromhex(str(settings["trigger_on"]))
-        self._trigger_off = bytes.fromhex(str(settings["trigger_off"]))
+        self._trigger_on = _command(settings, "trigger_on")
+        self._trigger_off = _command(settings, "trigger_off")
         self._trigger_every_s = float(settings["trigger_every_s"])
-        suffix, prefix = str(settings["suffix"]), str(settings["prefix"])
-        self._framing = Framing(prefix.encode("latin-1"), suffix.encode("latin-1"), bool(settings["aim"]))
+        self._framing = Framing(
+            prefix=_marks(settings, "prefix"),
+            suffix=_marks(settings, "suffix"),
+            aim=bool(settings["aim"]),
+            encoding=str(settings["encoding"]),
+            answers=bool(self._trigger_on or self._trigger_off),
+        )
         self._same = SameCode(float(settings["same_code_s"]))
         self._up = False
         self._said: DeviceFault | None = None
@@ -84,8 +70,8 @@ class LineScanner:
         while True:
             wait_s = self._idle_s if lines.partial else self._trigger_every_s or IDLE_READ_S
             data = await link.read(wait_s)
-            for scan in lines.feed(data) if data else lines.silence():
-                self._say(scan, report, now())
+            for said in lines.feed(data) if data else lines.silence():
+                self._say(said, report, now())
             if self._trigger_every_s and now() - triggered_s >= self._trigger_every_s:
                 triggered_s = now()
                 await self._trigger(link)
@@ -94,13 +80,27 @@ class LineScanner:
         if self._trigger_on:
             await link.write(self._trigger_on)
 
-    def _say(self, scan: Scan, report: ReportSink, now_s: float) -> None:
-        if scan.payload is None:
-            report(Unread(ReadProblem.CODE_TOO_LONG))
-        elif self._same.is_new(scan.payload, now_s):
-            report(CodeReport(scan.payload, scan.symbology, self._encoding))
+    def _say(self, said: CodeReport | Unread, report: ReportSink, now_s: float) -> None:
+        # A code that cannot be read is held before the engine just as long, and is one presentation too.
+        mark = said.payload if isinstance(said, CodeReport) else said.problem.encode()
+        if self._same.is_new(mark, now_s):
+            report(said)
 
 
 def create(settings: Mapping[str, SettingValue]) -> LineScanner:
-    """A scanner with checked settings; opens nothing yet. Raises ValueError when a trigger is not hexadecimal."""
+    """A scanner with checked settings; opens nothing yet. Raises SettingError for a trigger that is not hexadecimal."""
     return LineScanner(settings)
+
+
+def _command(settings: Mapping[str, SettingValue], name: str) -> bytes:
+    try:
+        return bytes.fromhex(str(settings[name]))
+    except ValueError:
+        raise SettingError(name, f"{settings[name]!r} is not hexadecimal, as 16540D is") from None
+
+
+def _marks(settings: Mapping[str, SettingValue], name: str) -> bytes:
+    try:
+        return str(settings[name]).encode("ascii")
+    except UnicodeEncodeError:
+        raise SettingError(name, f"{settings[name]!r} is not ASCII") from None
