@@ -21,23 +21,28 @@ DAY_S = 86_400
 RELEASE_WITHIN_S = 4.0  # shorter than a real turnstile's 5 to 8 s, so that a short demonstration shows a lapse
 
 
-def publish_feeds(folder: Path, people: Sequence[Person]) -> None:
-    """Keys, peppers, CSV files and one signed snapshot for every issuer, as the regions would make them."""
+def publish_feeds(folder: Path, people: Sequence[Person], sequence: int = 1, only: str = "") -> None:
+    """One signed snapshot for every issuer (or `only` one), as the regions make them; the first also makes the keys."""
     now = datetime.now(UTC)
     produced_s = int(now.timestamp())
     for issuer, (region, _) in ISSUERS.items():
-        paths = keygen(folder / "keys", issuer, now)
-        rows = folder / f"{issuer.lower()}.csv"
+        if only not in ("", issuer):
+            continue
+        stem = issuer.lower()
+        if sequence == 1:
+            keygen(folder / "keys", issuer, now)
+        private, pepper_file = folder / "keys" / f"{stem}.private", folder / "keys" / f"{stem}.pepper"
+        rows = folder / f"{stem}.csv"
         _write_csv(rows, [p for p in people if p.issuer == issuer and p.status is not None], region, now)
-        pepper_id, pepper = next(iter(load_peppers(paths["pepper"], issuer).items()))
+        pepper_id, pepper = next(iter(load_peppers(pepper_file, issuer).items()))
 
         def key_of(kind: str, number: str, pepper: bytes = pepper) -> bytes:
             return subject_key(pepper, document(DocumentType(kind), number))
 
-        out = folder / issuer.lower() / f"{issuer.lower()}-1.snapshot"
-        out.parent.mkdir()
-        edition = publisher.Edition(issuer, 1, produced_s, produced_s + DAY_S, KEY_SCHEME, pepper_id)
-        publisher.publish(publisher.read_csv(rows, key_of), edition, load_private_key(paths["private"]), out)
+        out = folder / stem / f"{stem}-{sequence}.snapshot"
+        out.parent.mkdir(exist_ok=True)
+        edition = publisher.Edition(issuer, sequence, produced_s, produced_s + DAY_S, KEY_SCHEME, pepper_id)
+        publisher.publish(publisher.read_csv(rows, key_of), edition, load_private_key(private), out)
         rows.unlink()  # the region's own data: the station never sees a number
 
 

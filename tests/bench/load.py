@@ -96,7 +96,8 @@ async def controller(lanes: int, fast: bool, event_loop: str = "uvloop") -> Asyn
         try:
             yield Controller(process, folder, simulated, people, found[1], ready_s)
         finally:
-            process.send_signal(signal.SIGTERM)
+            with contextlib.suppress(ProcessLookupError):
+                process.send_signal(signal.SIGTERM)
             await asyncio.wait_for(process.wait(), 20)
             await log
             for lane in simulated:

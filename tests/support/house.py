@@ -51,7 +51,7 @@ class House:
     async def until(self, condition: Callable[[], bool], seconds: float = 10.0) -> None:
         """Wait for `condition`; fails when it is not so in time."""
         async with asyncio.timeout(seconds):
-            while not condition():  # noqa: ASYNC110 - the outside world (ports, files) sets no event
+            while not condition():
                 await asyncio.sleep(0.01)
 
     async def record(self, **fields: str) -> PassageRecord:
