@@ -27,7 +27,7 @@ class Bench:
 
     async def until(self, condition: Callable[[], bool]) -> None:
         async with asyncio.timeout(10):
-            while not condition():  # noqa: ASYNC110 - the port sets no event
+            while not condition():
                 await asyncio.sleep(0.005)
 
     async def until_up(self) -> None:
@@ -223,12 +223,12 @@ def test_the_off_command_goes_out_when_the_driver_ends(tmp_path: Path) -> None:
         checked = registry.check_settings(info, {"port": port.spec, "trigger_on": "01", "trigger_off": "02"})
         running = asyncio.create_task(registry.create("line-scanner", checked).run(lambda _: None))
         async with asyncio.timeout(10):
-            while engine.received != b"\x01":  # noqa: ASYNC110 - the port sets no event
+            while engine.received != b"\x01":
                 await asyncio.sleep(0.005)
             running.cancel()
             with suppress(asyncio.CancelledError):
                 await running
-            while engine.received != b"\x01\x02":  # noqa: ASYNC110 - the port sets no event
+            while engine.received != b"\x01\x02":
                 await asyncio.sleep(0.005)
         await port.unplug()
 
