@@ -87,19 +87,20 @@ STEPS = st.lists(
                 "wrong way",
                 "lost",
                 "back",
-                "emergency",
+                *["emergency"] * 2,
                 "calm",
                 "reset",
-                "staff",
-                "mode",
+                *["staff"] * 2,
+                *["mode"] * 2,
                 "time",
                 "stopping",
             ]
         ),
         st.integers(0, 8),
-        st.sampled_from([0.0, 0.01, 0.5, 3.0, 9.0]),
+        st.sampled_from([0.0, 0.0, 0.01, 0.5, 9.0]),
     ),
-    max_size=60,
+    min_size=30,  # short lives reach little
+    max_size=80,
 )
 
 
