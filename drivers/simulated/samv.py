@@ -38,6 +38,7 @@ class SimulatedSamv:
     def __init__(self, knobs: SamvKnobs | None = None) -> None:
         self.knobs = knobs or SamvKnobs()
         self.reads = 0  # cards read to the end
+        self.finds = 0  # searches answered
         self._card: bytes | None = None
         self._was_read = False
         self._leaves_after_select = False
@@ -96,6 +97,7 @@ class SimulatedSamv:
             return encode_reply(self.knobs.force[command])
         match command:
             case Command.FIND:
+                self.finds += 1
                 here = self._card is not None and (self.knobs.rests_as_found or not self._was_read)
                 return encode_reply(StatusWord.CARD_FOUND, bytes(4)) if here else encode_reply(StatusWord.NO_CARD)
             case Command.SELECT:

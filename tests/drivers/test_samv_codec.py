@@ -1,0 +1,195 @@
+"""SAM_V frames of devices.md section 6: golden commands and replies, each read in every way."""
+
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from drivers.readers.samv.codec import (
+    BUFFER_MAX,
+    EXPECTED,
+    Command,
+    Replies,
+    Reply,
+    StatusWord,
+    card_text,
+    encode,
+    encode_reply,
+    sam_id,
+)
+from drivers.simulated.cards import card_text as make_text
+
+# The column "Full frame" of section 6, word for word.
+COMMANDS = {
+    Command.RESET: "AAAAAA9669000310FFEC",
+    Command.STATUS: "AAAAAA9669000311FFED",
+    Command.SAM_ID: "AAAAAA9669000312FFEE",
+    Command.FIND: "AAAAAA96690003200122",
+    Command.SELECT: "AAAAAA96690003200221",
+    Command.READ: "AAAAAA96690003300132",
+    Command.READ_ADDRESS: "AAAAAA96690003300330",
+    Command.READ_MANAGEMENT_ID: "AAAAAA96690003300536",
+    Command.READ_FINGERPRINT: "AAAAAA96690003301023",
+}
+TEXT = make_text(" ", name="测试", number="310105199001010018", valid_from="20200101", valid_until="长期")
+
+
+def _with_checksum(head: str, data: bytes = b"") -> bytes:
+    """A frame from the page's head, its checksum computed here, apart from the codec."""
+    raw = bytes.fromhex(head) + data
+    check = 0
+    for byte in raw[5:]:
+        check ^= byte
+    return raw + bytes([check])
+
+
+_PHOTO = bytes(range(256)) * 4
+_SW = {
+    "ok": 0x90, "absent": 0x91, "found": 0x9F, "checksum": 0x10, "length": 0x11, "parameter": 0x21, "permit": 0x23,
+    "unknown": 0x24, "card refuses": 0x31, "sam refuses": 0x32, "information": 0x33, "finger": 0x37,
+    "info length": 0x3F, "unknown card": 0x40, "read": 0x41, "random": 0x47, "self test": 0x60, "authorised": 0x66, "no card": 0x80,
+    "select": 0x81,
+}  # fmt: skip
+REPLIES: dict[str, tuple[bytes, int, bytes]] = {
+    "status of the page": (bytes.fromhex("AAAAAA9669000400009094"), 0x90, b""),
+    "find with four bytes": (_with_checksum("AAAAAA9669000800009F", bytes(4)), 0x9F, bytes(4)),
+    "find with none": (_with_checksum("AAAAAA9669000400009F"), 0x9F, b""),
+    "select of the page": (bytes.fromhex("AAAAAA9669000C00009000000000000000009C"), 0x90, bytes(8)),
+    "sam id": (_with_checksum("AAAAAA96690014000090", bytes(range(16))), 0x90, bytes(range(16))),
+    "text and photo": (
+        _with_checksum("AAAAAA9669050800009001000400", TEXT + _PHOTO),
+        0x90,
+        bytes.fromhex("01000400") + TEXT + _PHOTO,
+    ),
+    "text, photo and fingerprint": (
+        _with_checksum("AAAAAA9669090A000090010004000400", TEXT + _PHOTO + _PHOTO),
+        0x90,
+        bytes.fromhex("010004000400") + TEXT + _PHOTO + _PHOTO,
+    ),
+    "address": (_with_checksum("AAAAAA9669004A000090", b" \0" * 35), 0x90, b" \0" * 35),
+    **{name: (_with_checksum(f"AAAAAA966900040000{word:02X}"), word, b"") for name, word in _SW.items()},
+}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_commands_are_those_of_the_sheet(command: Command) -> None:
+    """Byte for byte."""
+    assert encode(command) == bytes.fromhex(COMMANDS[command])
+
+
+def test_set_rf_bytes_carries_its_data() -> None:
+    """61 FF 50, as the sheet prints it."""
+    assert encode(Command.SET_RF_BYTES, b"\x50") == bytes.fromhex("AAAAAA9669000461FF50CA")
+
+
+def whole(data: bytes) -> list[Reply]:
+    return Replies().feed(data)
+
+
+def byte_by_byte(data: bytes) -> list[Reply]:
+    replies = Replies()
+    return [reply for at in range(len(data)) for reply in replies.feed(data[at : at + 1])]
+
+
+def with_bytes_following(data: bytes) -> list[Reply]:
+    return Replies().feed(data + bytes.fromhex("AAAAAA966900"))
+
+
+def after_noise(data: bytes) -> list[Reply]:
+    return Replies().feed(bytes.fromhex("00FFAAAA41414141AA") + data)
+
+
+@pytest.mark.parametrize("read", [whole, byte_by_byte, with_bytes_following, after_noise])
+@pytest.mark.parametrize("name", REPLIES)
+def test_replies_are_read_in_every_way(name: str, read: Callable[[bytes], list[Reply]]) -> None:
+    """Every reply of the page: whole, byte by byte, with bytes following, after noise that ends in AA."""
+    frame, status, data = REPLIES[name]
+    assert read(frame) == [Reply(status, data)]
+
+
+def test_every_status_word_of_the_page_is_known() -> None:
+    """None is missing and none is made up."""
+    assert {word.value for word in StatusWord} == set(_SW.values())
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        bytes.fromhex("AAAAAA9669000400009095"),  # checksum
+        bytes.fromhex("AAAAAA966900031 0FFEC".replace(" ", "")),  # own echo
+        bytes.fromhex("AAAAAA96690002000092"),  # too short to be a reply
+        bytes.fromhex("AAAAAA9669FFFF00009090"),  # longer than any reply
+        bytes.fromhex("AAAAAA9669000300 01FC".replace(" ", "")),  # CVR_100AU: a sum, not an XOR
+    ],
+)
+def test_what_is_no_reply_is_dropped_and_the_next_one_is_read(frame: bytes) -> None:
+    """Echoes, other dialects, impossible lengths: nothing comes of them, and they cost nothing that follows."""
+    good = REPLIES["no card"][0]
+    assert Replies().feed(frame + good) in ([Reply(0x80, b"")], [])
+    replies = Replies()
+    replies.feed(frame)
+    replies.drop()
+    assert replies.feed(good) == [Reply(0x80, b"")]
+
+
+def test_a_preamble_inside_a_photo_is_no_frame() -> None:
+    """Nothing is looked for inside an accepted frame."""
+    photo = (REPLIES["found"][0] * 100)[:1024]
+    frame = _with_checksum("AAAAAA9669050800009001000400", TEXT + photo)
+    assert len(whole(frame)) == 1
+
+
+def test_text_is_taken_by_the_replys_own_lengths() -> None:
+    """30 01 and 30 10 give the same text; lengths that contradict the reply give none."""
+    for command, name in ((Command.READ, "text and photo"), (Command.READ_FINGERPRINT, "text, photo and fingerprint")):
+        assert card_text(command, whole(REPLIES[name][0])[0]) == TEXT
+    broken = bytes.fromhex("01010400") + TEXT + _PHOTO
+    assert card_text(Command.READ, Reply(0x90, broken)) is None
+
+
+def test_only_a_possible_answer_is_one() -> None:
+    """A 9F is no answer to select, and a short 90 none to read: late answers are not taken for others."""
+    assert not Reply(0x9F, b"").answers(Command.SELECT)
+    assert not Reply(0x90, bytes(8)).answers(Command.READ)
+    assert not Reply(0x90, b"", sw12=1).answers(Command.STATUS)
+    assert Reply(0x80, b"").answers(Command.FIND)
+    assert set(EXPECTED) == set(Command)
+
+
+def test_the_sam_id_is_printed_as_on_the_label() -> None:
+    """Little-endian groups of the sheet."""
+    data = bytes.fromhex("0500 0300 2BA63301 D2029649 0A0B0C0D".replace(" ", ""))
+    assert sam_id(Reply(0x90, data)) == "05.03-20162091-1234567890-0218893066"
+
+
+_STREAM = st.lists(
+    st.one_of(
+        st.binary(max_size=30),
+        st.sampled_from([frame for frame, _, _ in REPLIES.values()]),
+        st.sampled_from([bytes.fromhex(frame) for frame in COMMANDS.values()]),
+    ),
+    max_size=8,
+).map(b"".join)
+
+
+@settings(max_examples=150, deadline=None, derandomize=True)
+@given(_STREAM, st.lists(st.integers(1, 400), max_size=20))
+def test_portions_make_no_difference(stream: bytes, sizes: list[int]) -> None:
+    """However a stream is cut, the same replies come out, and each of them was in it with its checksum."""
+    replies, parts, at = Replies(), [], 0
+    for size in sizes:
+        parts += replies.feed(stream[at : at + size])
+        at += size
+    parts += replies.feed(stream[at:])
+    assert parts == whole(stream)
+    for reply in parts:
+        assert reply.sw12 or encode_reply(reply.status, reply.data) in stream
+
+
+def test_endless_noise_is_not_kept() -> None:
+    """The buffer is bounded whatever comes."""
+    replies = Replies()
+    for _ in range(100):
+        replies.feed(b"\xaa\xaa\xaa\x96\x69\x09\x0a" + bytes(500))
+    assert len(replies._buffer) <= BUFFER_MAX
