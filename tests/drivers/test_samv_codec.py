@@ -48,8 +48,8 @@ _PHOTO = bytes(range(256)) * 4
 _SW = {
     "ok": 0x90, "absent": 0x91, "found": 0x9F, "checksum": 0x10, "length": 0x11, "parameter": 0x21, "permit": 0x23,
     "unknown": 0x24, "card refuses": 0x31, "sam refuses": 0x32, "information": 0x33, "finger": 0x37,
-    "info length": 0x3F, "unknown card": 0x40, "read": 0x41, "random": 0x47, "self test": 0x60, "authorised": 0x66, "no card": 0x80,
-    "select": 0x81,
+    "info length": 0x3F, "unknown card": 0x40, "read": 0x41, "random": 0x47, "self test": 0x60, "authorised": 0x66,
+    "no card": 0x80, "select": 0x81,
 }  # fmt: skip
 REPLIES: dict[str, tuple[bytes, int, bytes]] = {
     "status of the page": (bytes.fromhex("AAAAAA9669000400009094"), 0x90, b""),
