@@ -1,7 +1,6 @@
 """Values of the service to messages and back. Names are the same on both sides; enums carry buf's prefix."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 from google.protobuf.duration_pb2 import Duration
@@ -12,6 +11,9 @@ from gate.policy.verdict import Reason
 from gate.station.prompts import APPEAL_CONTACT, prompts
 from gate.station.state import DeviceState, FeedState, LaneState, StatusAnswer
 from gate.v1 import feed_pb2, lane_pb2, passage_pb2, reason_pb2, status_pb2
+
+_TIME_MAX_S = 253_402_300_799  # 9999-12-31T23:59:59Z, the last Timestamp (google/protobuf/timestamp.proto)
+_SPAN_MAX_S = 315_576_000_000  # the longest Duration (google/protobuf/duration.proto)
 
 
 def enum_value(enum: Any, prefix: str, name: str) -> Any:
@@ -29,12 +31,25 @@ def enum_name(enum: Any, prefix: str, value: int) -> str:
 
 
 def timestamp(utc_s: float | None) -> Timestamp | None:
-    """Seconds since 1970 as a message; None stays absent."""
+    """Seconds since 1970 as a message; None stays absent. A publisher's absurd time becomes the last that there is."""
     if utc_s is None:
         return None
     message = Timestamp()
-    message.FromDatetime(datetime.fromtimestamp(utc_s, UTC))
+    message.FromMicroseconds(round(_within(utc_s, 0, _TIME_MAX_S) * 1e6))
     return message
+
+
+def duration(span_s: float | None) -> Duration | None:
+    """Seconds as a message; None stays absent."""
+    if span_s is None:
+        return None
+    message = Duration()
+    message.FromMicroseconds(round(_within(span_s, -_SPAN_MAX_S, _SPAN_MAX_S) * 1e6))
+    return message
+
+
+def _within(value: float, low: float, high: float) -> float:
+    return min(max(value, low), high)
 
 
 def reason(name: str) -> Any:
@@ -104,9 +119,8 @@ def feed(state: FeedState) -> feed_pb2.Feed:
 
 
 def _freshness(band: str, as_of_utc_s: float | None, age_s: float | None) -> status_pb2.Freshness:
-    age = None if age_s is None else Duration(seconds=int(age_s), nanos=round((age_s - int(age_s)) * 1e9))
     return status_pb2.Freshness(
-        band=enum_value(status_pb2.Band, "BAND", band), as_of_time=timestamp(as_of_utc_s), age=age
+        band=enum_value(status_pb2.Band, "BAND", band), as_of_time=timestamp(as_of_utc_s), age=duration(age_s)
     )
 
 

@@ -28,5 +28,5 @@ class FeedServicer(feed_pb2_grpc.FeedServiceServicer):
         for state in self._view.feeds():
             if state.issuer == issuer:
                 return feed_pb2.GetFeedResponse(feed=convert.feed(state))
-        text = f"no feed of {issuer!r} is subscribed: list the feeds"
+        text = "no feed of this issuer is subscribed: ListFeeds names all"
         raise CallError(grpc.StatusCode.NOT_FOUND, Reason.FEED_NOT_FOUND, text)

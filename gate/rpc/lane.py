@@ -1,6 +1,7 @@
 """LaneService."""
 
-from collections.abc import AsyncIterator, Callable, Iterator
+import unicodedata
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -21,6 +22,7 @@ from gate.v1 import lane_pb2, lane_pb2_grpc
 
 TEXT_MAX = 64
 WHY_MAX = 200
+_UNSEEN = frozenset({"Cc", "Cf", "Zl", "Zp"})  # control, invisible (writing direction), line and paragraph separators
 
 
 @contextmanager
@@ -28,8 +30,9 @@ def named_errors() -> Iterator[None]:
     """The station's refusals as call errors."""
     try:
         yield
-    except UnknownLaneError as error:
-        text = f"there is no lane {error.args[0]!r}: list the lanes"
+    except UnknownLaneError:
+        # What was asked for is not repeated: it may be anything, a passenger's number too.
+        text = "there is no such lane: ListLanes names all"
         raise CallError(grpc.StatusCode.NOT_FOUND, Reason.LANE_NOT_FOUND, text) from None
     except StateRefusedError as error:
         raise CallError(grpc.StatusCode.FAILED_PRECONDITION, Reason.REQUEST_INVALID, str(error)) from None
@@ -48,6 +51,8 @@ def required(request: Any, field: str, most: int = TEXT_MAX) -> str:
         raise invalid(field, "is required")
     if len(value) > most:
         raise invalid(field, f"is longer than {most} characters")
+    if any(unicodedata.category(character) in _UNSEEN for character in value):
+        raise invalid(field, "has control characters")  # they could forge lines of a log
     return value
 
 
@@ -65,13 +70,14 @@ class LaneServicer(lane_pb2_grpc.LaneServiceServicer):
         """One lane."""
         return lane_pb2.GetLaneResponse(lane=self._lane(lambda: self._view.lane(required(request, "lane_id"))))
 
-    async def WatchLanes(self, request: Any, context: Any) -> AsyncIterator[Any]:  # noqa: N802 - the proto's name
+    async def WatchLanes(self, request: Any, context: Any) -> AsyncGenerator[Any, None]:  # noqa: N802 - the proto's name
         """Every lane once, then each as it changes."""
         wanted = set(request.lane_ids)
         with named_errors():
             changes = self._view.watch_lanes()
             for lane_id in wanted:
                 self._view.lane(lane_id)
+            await context.send_initial_metadata(())  # from here on nothing is missed
             for state in self._view.lanes():
                 if not wanted or state.lane_id in wanted:
                     yield lane_pb2.WatchLanesResponse(lane=convert.lane(state))
@@ -92,6 +98,8 @@ class LaneServicer(lane_pb2_grpc.LaneServiceServicer):
         lane_id, operator = required(request, "lane_id"), required(request, "operator")
         why = required(request, "why", WHY_MAX)
         direction = convert.enum_name(lane_pb2.Direction, "DIRECTION", request.direction).lower()
+        if request.direction and not direction:
+            raise invalid("direction", "is not known here: ENTRY, EXIT, or absent")
         lane = self._lane(lambda: self._view.release(lane_id, direction, operator, why))
         return lane_pb2.ReleaseLaneResponse(lane=lane)
 

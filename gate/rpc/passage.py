@@ -1,6 +1,6 @@
 """PassageService."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any
 
 from gate.rpc import convert
@@ -26,12 +26,14 @@ class PassageServicer(passage_pb2_grpc.PassageServiceServicer):
         newest = self._view.newest_passages(request.page_size or PAGE_DEFAULT)
         return passage_pb2.ListPassagesResponse(passages=map(convert.passage, newest))
 
-    async def WatchPassages(self, request: Any, context: Any) -> AsyncIterator[Any]:  # noqa: N802 - the proto's name
+    async def WatchPassages(self, request: Any, context: Any) -> AsyncGenerator[Any, None]:  # noqa: N802 - the proto's name
         """Every passage from now on."""
         wanted = set(request.lane_ids)
         with named_errors():
             for lane_id in wanted:
                 self._view.lane(lane_id)
-            async for record in self._view.watch_passages():
+            passages = self._view.watch_passages()
+            await context.send_initial_metadata(())  # from here on nothing is missed
+            async for record in passages:
                 if not wanted or record.lane in wanted:
                     yield passage_pb2.WatchPassagesResponse(passage=convert.passage(record))

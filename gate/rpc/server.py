@@ -1,22 +1,26 @@
 """The gRPC surface: one server a listener, so that the role of a caller is known by where the call arrives."""
 
 import asyncio
+import contextlib
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import grpc
 import grpc.aio
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from gate import config
 from gate.rpc import auth
+from gate.rpc.calls import CallDone, Gatekeeper
 from gate.rpc.feed import FeedServicer
+from gate.rpc.health import Health
 from gate.rpc.lane import LaneServicer
 from gate.rpc.passage import PassageServicer
 from gate.rpc.status import StatusServicer
+from gate.rpc.tls import server_credentials
 from gate.rpc.view import StationView
 from gate.v1 import (
     feed_pb2,
@@ -33,11 +37,14 @@ log = logging.getLogger(__name__)
 
 MESSAGE_BYTES_MAX = 1 << 20  # a batch of 1,000 queries of documents has 200 kB
 CALLS_MAX = 256  # at once a listener: 64 streams of each kind and room for queries
+CALLS_PER_CONNECTION_MAX = 100  # so that one client whose streams are stuck leaves room for the others
 HEALTH_S = 0.5
 STOP_S = 2.0
 SOCKET_MODE = 0o660  # the socket's group is the role
+SOCKET_PATH_BYTES_MAX = 107  # sockaddr_un.sun_path without its end (man 7 unix)
 _OPTIONS = (
     ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
+    ("grpc.max_concurrent_streams", CALLS_PER_CONNECTION_MAX),
     ("grpc.so_reuseport", 0),  # a second controller on the same port is an error, not a load balancer
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 10_000),
@@ -48,22 +55,32 @@ SERVICES = tuple(
     for module in (status_pb2, lane_pb2, passage_pb2, feed_pb2)
     for descriptor in module.DESCRIPTOR.services_by_name.values()
 )
+_HEALTH: str = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
 
 
 class RpcServer:
     """All listeners of one station."""
 
-    def __init__(self, settings: config.Grpc, view: StationView, call_done: auth.CallDone) -> None:
+    def __init__(self, settings: config.Grpc, view: StationView, call_done: CallDone) -> None:
         self._settings = settings
         self._view = view
         self._call_done = call_done
         self._servers: list[grpc.aio.Server] = []
         self._sockets: list[Path] = []
-        self._health = health.aio.HealthServicer()  # type: ignore[attr-defined] # not in the stubs
+        self._health = Health()
+        self._status = StatusServicer(view)  # one for all listeners, since batches take turns
         self.addresses: list[str] = []
 
     async def start(self) -> None:
-        """Listen everywhere. Raises OSError naming the address."""
+        """Listen everywhere, or nowhere. Raises OSError naming the address, ConfigError."""
+        self._see_health()
+        try:
+            await self._listen_everywhere()
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def _listen_everywhere(self) -> None:
         settings = self._settings
         for address in settings.listen:
             await self._listen(address)
@@ -73,19 +90,20 @@ class RpcServer:
                 await self._listen_unix(path, role)
 
     async def run(self) -> None:
-        """Keep the health of services and lanes up to date until cancelled."""
-        for service in SERVICES:
-            await self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
+        """Keep the health of lanes up to date until cancelled."""
         while True:
-            for lane in self._view.lanes():
-                serving = health_pb2.HealthCheckResponse.SERVING
-                status = serving if lane.works else health_pb2.HealthCheckResponse.NOT_SERVING
-                await self._health.set(f"gate.lane.{lane.lane_id}", status)
             await asyncio.sleep(HEALTH_S)
+            self._see_health()
+
+    def _see_health(self) -> None:
+        for service in SERVICES:
+            self._health.set(service, True)
+        for lane in self._view.lanes():
+            self._health.set(f"gate.lane.{lane.lane_id}", lane.works)
 
     async def stop(self) -> None:
         """Tell health checkers, give calls 2 s, and remove the sockets."""
-        await self._health.enter_graceful_shutdown()
+        self._health.stop()
         await asyncio.gather(*(server.stop(STOP_S) for server in self._servers))
         for path in self._sockets:
             path.unlink(missing_ok=True)
@@ -94,7 +112,8 @@ class RpcServer:
         tls = self._settings.tls
         if tls is not None and not config.is_loopback(address):
             server = self._server(auth.from_certificate)
-            self._bind(address, lambda: server.add_secure_port(address, _credentials(tls)))
+            credentials = server_credentials(tls)
+            port = self._bind(address, lambda: server.add_secure_port(address, credentials))
         else:
             trusted = self._settings.trust_loopback
             if trusted:
@@ -103,26 +122,26 @@ class RpcServer:
                 )
             server = self._server(auth.fixed(*(auth.ROLES if trusted else ())))
             port = self._bind(address, lambda: server.add_insecure_port(address))
-            address = f"{address.rpartition(':')[0]}:{port}"
-        await self._begin(server, address)
+        await self._begin(server, f"{address.rpartition(':')[0]}:{port}")
 
     async def _listen_unix(self, path: Path, role: str) -> None:
         _make_way(path)
         server = self._server(auth.fixed(role))
-        self._bind(str(path), lambda: server.add_insecure_port(f"unix:{path}"))
-        await self._begin(server, f"unix:{path}")
-        os.chmod(path, SOCKET_MODE)
+        with _only_owner_and_group():
+            self._bind(str(path), lambda: server.add_insecure_port(f"unix:{path}"))
         self._sockets.append(path)
+        os.chmod(path, SOCKET_MODE)
+        await self._begin(server, f"unix:{path}")
 
     def _server(self, roles_of: auth.RolesOf) -> grpc.aio.Server:
-        keeper = auth.Gatekeeper(roles_of, self._call_done)
+        keeper = Gatekeeper(roles_of, self._call_done)
         server = grpc.aio.server(interceptors=[keeper], options=_OPTIONS, maximum_concurrent_rpcs=CALLS_MAX)
-        status_pb2_grpc.add_StatusServiceServicer_to_server(StatusServicer(self._view), server)
+        status_pb2_grpc.add_StatusServiceServicer_to_server(self._status, server)
         lane_pb2_grpc.add_LaneServiceServicer_to_server(LaneServicer(self._view), server)
         passage_pb2_grpc.add_PassageServiceServicer_to_server(PassageServicer(self._view), server)
         feed_pb2_grpc.add_FeedServiceServicer_to_server(FeedServicer(self._view), server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
-        names: Sequence[str] = (*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME)
+        names: Sequence[str] = (*SERVICES, _HEALTH, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, server)
         return server
 
@@ -144,6 +163,8 @@ class RpcServer:
 
 def _make_way(path: Path) -> None:
     """Remove the socket that a killed controller left. Raises OSError when something else is there."""
+    if len(os.fsencode(path)) > SOCKET_PATH_BYTES_MAX:
+        raise OSError(f"{path} is longer than {SOCKET_PATH_BYTES_MAX} bytes: give the socket a shorter path")
     if path.exists():
         if not path.is_socket():
             raise OSError(f"{path} is there and no socket: move it away")
@@ -151,9 +172,11 @@ def _make_way(path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
 
 
-def _credentials(tls: config.Tls) -> grpc.ServerCredentials:
-    return grpc.ssl_server_credentials(
-        [(tls.private_key.read_bytes(), tls.certificate.read_bytes())],
-        root_certificates=tls.client_ca.read_bytes(),
-        require_client_auth=True,
-    )
+@contextlib.contextmanager
+def _only_owner_and_group() -> Iterator[None]:
+    """Files made here are never open to others, not even until their mode is set."""
+    before = os.umask(0o777 & ~SOCKET_MODE)
+    try:
+        yield
+    finally:
+        os.umask(before)

@@ -1,5 +1,6 @@
 """StatusService. Checks a request's form and answers as a gate would; errors name fields and never quote them."""
 
+import asyncio
 import re
 from typing import Any
 
@@ -14,6 +15,9 @@ from gate.v1 import status_pb2, status_pb2_grpc
 
 BATCH_MAX = 1_000
 NUMBER_MAX = 64
+# Queries of a batch between two looks at the lanes. One takes 0.2 ms (8 issuers), so a lane waits 1 ms and not the
+# 180 ms that a whole batch was measured to stop them all.
+BATCH_STEP = 5
 _REGION = re.compile(r"(?:[0-9]{6}(?:[0-9]{6})?)?")
 
 
@@ -22,6 +26,7 @@ class StatusServicer(status_pb2_grpc.StatusServiceServicer):
 
     def __init__(self, view: StationView) -> None:
         self._view = view
+        self._batch_turn = asyncio.Lock()  # one at a time: together they would be one long batch to the lanes
 
     async def CheckStatus(self, request: Any, context: Any) -> Any:  # noqa: N802 - the proto's name
         """One query."""
@@ -34,7 +39,12 @@ class StatusServicer(status_pb2_grpc.StatusServiceServicer):
             raise invalid("requests", "is empty: give 1 to 1,000")
         if count > BATCH_MAX:
             raise invalid("requests", f"has {count} queries: at most {BATCH_MAX}", Reason.TOO_MANY_ITEMS)
-        return status_pb2.BatchCheckStatusResponse(items=map(self._item, request.requests))
+        reply = status_pb2.BatchCheckStatusResponse()
+        async with self._batch_turn:
+            for start in range(0, count, BATCH_STEP):
+                reply.items.extend(map(self._item, request.requests[start : start + BATCH_STEP]))
+                await asyncio.sleep(0)
+        return reply
 
     def _item(self, request: Any) -> status_pb2.BatchItem:
         try:
