@@ -60,8 +60,18 @@ def check_rules(
 
     Example: gate check-rules recognition
     """
+    from gate.policy.cases import parse_cases
     from gate.station.station import read_rules, rule_texts
 
     rules = read_rules(folder)
-    print(f"{len(rules.rules)} rules: good")
-    del rule_texts
+    count = 0
+    problems = []
+    for name, text in rule_texts(folder, "cases.toml").items():
+        for case in parse_cases(text, name):
+            count += 1
+            problems += [f"{name}: {problem}" for problem in (case.problem(rules),) if problem]
+    for problem in problems:
+        print(problem)
+    print(f"{len(rules.rules)} rules, {count} cases: {f'{len(problems)} wrong' if problems else 'good'}")
+    if problems:
+        raise typer.Exit(NOT_SO)
