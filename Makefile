@@ -35,12 +35,13 @@ test: check ## install what tests need, check, then the whole suite (what .ci/ru
 	@bash tests/support/system-packages.sh
 	$(BIN)/python -m pytest -n 2 --dist loadgroup tests
 
-check: setup-test ## ruff, mypy, import table, protos, rules
+check: setup-test ## ruff, mypy, import table, protos, rules, README
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	@$(MAKE) --no-print-directory protos-check
 	$(BIN)/gate check-rules
+	$(BIN)/python -m pytest -q tests/test_imports.py tests/test_readme.py
 
 format: setup-test ## format and sort imports
 	$(BIN)/ruff check --fix --select I .
