@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 import segno
 
-from drivers.scanners.camera.decode import SIDE_MAX, Code, Decoder, _zxing
+from drivers.scanners.camera import decode
+from drivers.scanners.camera.decode import SIDE_MAX, Code, Decoder
 
 DATA = Path(os.environ.get("GATE_TEST_DATA") or Path(__file__).parents[3] / "shared" / "data") / "qr"
 READ_RATE_MIN = 0.9  # of each set; measured 0.94 (qrcode-2) and 1.0 (qrcode-5)
@@ -82,9 +83,23 @@ def test_hard_light_and_colour_are_read_within_six_frames(hard: dict[str, Any]) 
     assert payload_of(decoder.decode_thoroughly(frame(payload, **hard))) == payload
 
 
-def test_the_yellow_of_a_dim_screen_needs_the_rescue() -> None:
-    """What the rescues are for: plain grey does not see this code."""
-    assert _zxing(frame(b"x" * 50, dark=YELLOW, light=0.2, hall=20)) is None
+@pytest.mark.parametrize(
+    ("needed", "hard"),
+    [
+        pytest.param("stretched", {"dark": YELLOW, "light": 0.06, "hall": 20}, id="yellow, very dim"),
+        pytest.param("sharpened", {"px": 3, "blur": 2, "hall": 20}, id="small and out of focus"),
+        pytest.param("evened", {"dark": YELLOW, "light": 0.3, "hall": 220}, id="yellow, dim, bright hall"),
+        pytest.param("doubled", {"dark": YELLOW, "px": 2, "blur": 1.2}, id="yellow, modules of 2 px"),
+        pytest.param("squared", {"dark": (200, 200, 200), "px": 2}, id="pale, modules of 2 px"),
+    ],
+)
+def test_each_rescue_reads_what_no_other_look_does(needed: str, hard: dict[str, Any]) -> None:
+    """Every rescue earns its time: without it this picture is not read, with all of them it is."""
+    picture = frame(b"https://s.sh.gov.cn/" + b"ab" * 15, **hard)
+    looks = {rescue.__name__: decode._zxing(rescue(picture)) for rescue in decode.PREPARATIONS}
+    assert decode._zxing(picture) is None
+    assert [name for name, code in looks.items() if code] == [needed]
+    assert Decoder(fallback=False).decode_thoroughly(picture) == looks[needed]
 
 
 @pytest.mark.parametrize("payload", [bytes(range(256)), bytes(range(256))[::-1] * 4, b"\0" * 40, b"\xff\xfe\n\r\t"])

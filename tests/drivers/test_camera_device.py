@@ -93,8 +93,12 @@ def test_codes_shown_to_two_cameras_come_from_one_process(tmp_path: Path) -> Non
     assert not is_alive(pid)
 
 
+def threads(pid: int) -> int:
+    return len(os.listdir(f"/proc/{pid}/task"))
+
+
 def test_a_camera_that_comes_later_or_leaves_disturbs_no_other(tmp_path: Path) -> None:
-    """The process goes on while cameras come and go."""
+    """The process goes on while cameras come and go, and does nothing more for one that left."""
     first, second = (SimulatedCamera(tmp_path / name) for name in "ab")
     one, two = Scanner(source=first.spec), Scanner(source=second.spec)
 
@@ -102,10 +106,14 @@ def test_a_camera_that_comes_later_or_leaves_disturbs_no_other(tmp_path: Path) -
         async with running(one):
             await until(lambda: one.is_up)
             pid = shared_process().pid
+            assert pid
+            alone = threads(pid)
             async with running(two):
                 await until(lambda: two.is_up)
                 await second.scan(CODE)
                 await until(lambda: two.codes)
+                assert threads(pid) > alone
+            await until(lambda: threads(pid) <= alone)
             await first.scan(CODE)
             await until(lambda: one.codes)
             assert shared_process().pid == pid

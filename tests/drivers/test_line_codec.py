@@ -108,6 +108,12 @@ def test_an_over_long_line_is_said_once_and_the_next_is_read(arrives: Arrival, s
     assert arrives(Framing(), b"x" * size + b"\r\n" + CODE + b"\r\n") == [first, CodeReport(CODE, "")]
 
 
+@pytest.mark.parametrize("arrives", ARRIVALS)
+def test_padding_counts_for_the_length_however_it_arrives(arrives: Arrival) -> None:
+    """A code behind 5 000 NULs is over-long, whether it came whole or byte by byte."""
+    assert arrives(Framing(), b"\0" * 5000 + CODE + b"\r\n") == [Unread(ReadProblem.CODE_TOO_LONG)]
+
+
 def test_an_over_long_line_without_end_keeps_little_in_memory() -> None:
     """A megabyte of noise is said once, and silence ends it."""
     lines = Lines(Framing())
@@ -169,7 +175,9 @@ def test_payload_is_never_printed() -> None:
     assert "sh.gov" not in repr(whole(Framing(), CODE + b"\r\n"))
 
 
-_ALPHABET = st.sampled_from([b"\r", b"\n", b"\r\n", b"\x02", b"]Q1", b"\0", b"\x06", b"a", b"\xbd\xa1", b"x" * 4200])
+_ALPHABET = st.sampled_from(
+    [b"\r", b"\n", b"\r\n", b"\x02", b"]Q1", b"\0", b"\x06", b"a", b"\xbd\xa1", b"x" * 4200, b"\0" * 4200]
+)
 _FRAMINGS = st.builds(
     Framing,
     prefix=st.sampled_from([b"", b"\x02"]),

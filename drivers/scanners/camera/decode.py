@@ -122,7 +122,8 @@ def _rescue(prepare: Callable[[Frame], Frame]) -> Callable[[Frame], Code | None]
     return lambda frame: _zxing(prepare(frame))
 
 
-RESCUES = tuple(map(_rescue, (stretched, sharpened, evened, doubled, squared)))
+PREPARATIONS = (stretched, sharpened, evened, doubled, squared)
+RESCUES = tuple(map(_rescue, PREPARATIONS))
 _SECOND = {  # (wanted, there)
     (True, True): ", zbar",
     (True, False): "; libzbar is not installed (apt install libzbar0), working without it",
