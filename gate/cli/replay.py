@@ -30,10 +30,10 @@ def replay(
         print(f"chain: {problem}")
     count = different = 0
     for record in read_records(journal):
-        if not record.findings:
+        if record.decided_utc_s is None:
             continue  # nothing was looked up: an unread card, staff, crowd
         count += 1
-        verdict = _again(record.findings, record.conditions, record.started_utc_s, rule_set)
+        verdict = _again(record.findings, record.conditions, record.decided_utc_s, rule_set)
         if (verdict.kind, verdict.reason) == (record.verdict, record.reason) or record.reason == "ALREADY_PASSED":
             continue
         different += 1

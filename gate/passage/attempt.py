@@ -21,6 +21,7 @@ class Attempt:
     started: Moment
     question: Question = field(default_factory=lambda: Question(()))
     verdict: Verdict | None = None
+    decided: Moment | None = None  # the instant that the question was decided at
     traveller: bytes = field(default=b"", repr=False)
     subject: bytes = field(default=b"", repr=False)
     stages_us: tuple[tuple[str, int], ...] = ()
@@ -31,11 +32,11 @@ class Attempt:
         spent_us = round(now.since(self.staged or self.started) * 1e6)
         return replace(self, stages_us=(*self.stages_us, (name, spent_us)), staged=now)
 
-    def found(self, question: Question, traveller: bytes, subject: bytes) -> "Attempt":
-        """The same attempt with what is known of its person."""
-        return replace(self, question=question, traveller=traveller, subject=subject)
+    def found(self, question: Question, traveller: bytes, subject: bytes, now: Moment) -> "Attempt":
+        """The same attempt with what is known of its person, about to be decided."""
+        return replace(self, question=question, decided=now, traveller=traveller, subject=subject)
 
-    def decided(self, verdict: Verdict) -> "Attempt":
+    def with_verdict(self, verdict: Verdict) -> "Attempt":
         """The same attempt with its verdict."""
         return replace(self, verdict=verdict)
 
@@ -47,6 +48,7 @@ class Attempt:
             lane=self.lane,
             direction=self.direction,
             started_utc_s=self.started.utc_s,
+            decided_utc_s=self.decided.utc_s if self.decided else None,
             credential=self.credential,
             verdict=verdict.kind if self.verdict else "NONE",
             reason=verdict.reason if self.verdict else "NONE",

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from gate.moment import Moment
 from gate.passage.attempt import Attempt
-from gate.passage.commands import Command, Direction, EndHold, HoldOpen, Release, Show, WriteRecord
+from gate.passage.commands import Command, Direction, EndHold, HoldOpen, Release, Say, Show, WriteRecord
 from gate.policy.antipassback import AntiPassback
 from gate.policy.verdict import Reason, VerdictKind
 
@@ -171,6 +171,11 @@ class Barrier:
         grants = [grant.lapses_mono_s for grant in (self.current, self.waiting) if grant]
         return min(grants, default=None)
 
+    @property
+    def open_outcome(self) -> str:
+        """How a passage through the held barrier is written down."""
+        return "EMERGENCY" if self.emergency else "FREE"
+
     def grant(self, attempt: Attempt, now: Moment) -> list[Command]:
         """Somebody may pass."""
         self._arriving = attempt
@@ -220,9 +225,14 @@ class Barrier:
 
     def _release(self, now: Moment) -> list[Command]:
         self.current = self._new_grant(now)
-        return [Release(self.current.number, self.current.attempt.direction, self._within_s)]
+        attempt = self.current.attempt
+        assert attempt.verdict is not None  # noqa: S101 - only a verdict or staff action makes a grant
+        reason = attempt.verdict.reason
+        release = Release(self.current.number, attempt.direction, self._within_s)
+        return [release, Show(VerdictKind.GRANT, reason), Say(reason)]
 
     def _keep_waiting(self, now: Moment) -> list[Command]:
+        # The sign stays the walking person's; the waiting one is told to go when it is their turn.
         if self.waiting is None:
             self.waiting = self._new_grant(now)
             return []
@@ -230,11 +240,11 @@ class Barrier:
 
     def _turn_away(self, now: Moment, why: Reason = Reason.BARRIER_FAULT) -> list[Command]:
         outcome = "BARRIER_FAULTED" if why is Reason.BARRIER_FAULT else "LAPSED"
-        return [*self._end(self._taken(), outcome), Show(VerdictKind.REFER, why)]
+        return [*self._end(self._taken(), outcome), Show(VerdictKind.REFER, why), Say(why)]
 
     def _wave_through(self, now: Moment) -> list[Command]:
         # The gate is open; the person is counted by the sensor like everybody else.
-        return self._end(self._taken(), self._open_outcome())
+        return self._end(self._taken(), self.open_outcome)
 
     def _mark_released(self, now: Moment) -> list[Command]:
         if self.current:
@@ -271,12 +281,12 @@ class Barrier:
         return self._note("TAILGATED", now)
 
     def _count_free(self, now: Moment) -> list[Command]:
-        return self._note(self._open_outcome(), now)
+        return self._note(self.open_outcome, now)
 
     def _hold(self, now: Moment) -> list[Command]:
         commands: list[Command] = []
         if self.current:
-            commands += self._end(self._spent(), self._open_outcome())
+            commands += self._end(self._spent(), self.open_outcome)
         if self.held_by_us and not self._lost:
             self._board_may_hold = True
             commands.append(HoldOpen())
@@ -297,9 +307,6 @@ class Barrier:
     def _note(self, outcome: str, now: Moment) -> list[Command]:
         unannounced = Attempt(self._new_id(), self._lane, self._direction, "NONE", now)
         return [WriteRecord(unannounced.record(outcome))]
-
-    def _open_outcome(self) -> str:
-        return "EMERGENCY" if self.emergency else "FREE"
 
     def _new_grant(self, now: Moment) -> Grant:
         self._numbers += 1

@@ -29,16 +29,12 @@ class LaneTimes:
     sign_s: float = 3.0  # how long a verdict stays on the sign when nothing else happens
 
 
-# The modes in which reading a credential leads to a decision; in the others the sign says why not.
+# In these modes a credential leads to no decision, and the sign says why without being asked.
 _SILENT_MODES = {
     LaneMode.CLOSED: (VerdictKind.DENY, Reason.LANE_CLOSED),
     LaneMode.MAINTENANCE: (VerdictKind.REFER, Reason.LANE_MAINTENANCE),
     LaneMode.FREE: (VerdictKind.GRANT, Reason.CROWD_RELEASE),
 }
-
-
-# While the barrier is open the sign says so; what ends the state also changes the sign.
-_OPEN = frozenset({BarrierState.RELEASED, BarrierState.HELD_OPEN})
 _ONE_WAY = {LaneMode.ENTRY: Direction.ENTRY, LaneMode.EXIT: Direction.EXIT}
 
 
@@ -54,6 +50,7 @@ class Lane:
         new_id: Callable[[], str],
         has_turnstile: bool = True,
         times: LaneTimes | None = None,
+        emergency: bool = False,
     ) -> None:
         self.id = lane_id
         self.mode = mode
@@ -72,6 +69,10 @@ class Lane:
         self._sign_deadline_s: float | None = None
         self._wake_s: float | None = None
         self._stopped = False
+        self.barrier.emergency = emergency  # of before a restart: it holds until it is reset by hand
+        self.barrier.held_by_us = has_turnstile and mode is LaneMode.FREE
+        if emergency or self.barrier.held_by_us:
+            self.barrier.state = BarrierState.HELD_OPEN
 
     @property
     def emergency(self) -> bool:
@@ -83,22 +84,44 @@ class Lane:
         """Whether somebody is under way: being checked, or holding a grant."""
         return self.front is not FrontState.IDLE or self.barrier.deadline_mono_s is not None
 
+    @property
+    def resting_sign(self) -> tuple[VerdictKind | None, Reason | None]:
+        """What the sign says while nobody is being served; (None, None) is "ready"."""
+        if self.emergency:
+            return VerdictKind.GRANT, Reason.EMERGENCY_OPEN
+        if self.mode is not LaneMode.FREE and self._stopped:
+            return VerdictKind.REFER, Reason.CONTROLLER_STOPPED
+        return _SILENT_MODES.get(self.mode, (None, None))
+
+    @property
+    def _open_to_all(self) -> bool:
+        return self.emergency or self.mode is LaneMode.FREE
+
     def use_rules(self, rules: RuleSet) -> None:
         """From the next decision on, decide by `rules`."""
         self._rules = rules
 
     def handle(self, event: events.Event, now: Moment) -> list[Command]:
         """Everything that follows from `event` at `now`."""
-        commands = self._take(event, now)
-        for command in commands:
-            if isinstance(command, Show):
-                stays = command.verdict is None or self.barrier.state in _OPEN
-                self._sign_deadline_s = None if stays else now.mono_s + self._times.sign_s
+        commands = self._signed(self._take(event, now), now)
         wake_s = self._next_wake()
         if wake_s != self._wake_s:
             self._wake_s = wake_s
             commands.append(WakeAt(wake_s))
         return commands
+
+    def _signed(self, commands: list[Command], now: Moment) -> list[Command]:
+        """`commands` with the sign's rest filled in; an open gate says "open", whoever presents what."""
+        signed: list[Command] = []
+        for command in commands:
+            if isinstance(command, Show):
+                rests = command.verdict is None or self._open_to_all
+                stays = rests or self.barrier.state is BarrierState.RELEASED
+                self._sign_deadline_s = None if stays else now.mono_s + self._times.sign_s
+                signed.append(Show(*self.resting_sign) if rests else command)
+            elif not (isinstance(command, Say) and self._open_to_all and command.reason is not self.resting_sign[1]):
+                signed.append(command)
+        return signed
 
     def _take(self, event: events.Event, now: Moment) -> list[Command]:
         match event:
@@ -118,19 +141,19 @@ class Lane:
                 return self.barrier.fire(Trigger.SECOND_PERSON, now)
             case events.TurnstileLost() | events.TurnstileBack() if self.has_turnstile:
                 return self.barrier.lost(isinstance(event, events.TurnstileLost), now)
-            case events.EmergencySeen(active=active):
-                return self._emergency_seen(active, now)
+            case events.EmergencySeen():
+                return self._emergency_seen(event, now)
             case events.EmergencyReset():
                 return self._emergency_reset(now)
             case events.StaffReleased():
                 return self._staff_released(event, now)
-            case events.ModeSet(mode=mode):
-                return self._mode_set(mode, now)
+            case events.ModeSet():
+                return self._mode_set(event, now)
             case events.TimeReached():
                 return self._time(now)
             case events.Stopping():
                 self._stopped = True
-                return [Show(VerdictKind.REFER, Reason.CONTROLLER_STOPPED)] if not self.busy else []
+                return [] if self.busy else [Show(None, None)]
             case events.Stopped():
                 self._stopped = True
                 return [*self._step(FrontTrigger.STOP, event, now), *self.barrier.fire(Trigger.STOP, now)]
@@ -139,12 +162,9 @@ class Lane:
     # --- the front -----------------------------------------------------------------------------------------------
 
     def _presented(self, event: events.CardRead | events.CodeScanned | events.ReadFailed, now: Moment) -> list[Command]:
-        if self._stopped:
-            return [Show(VerdictKind.REFER, Reason.CONTROLLER_STOPPED)]
-        if self.emergency:
-            return [Show(VerdictKind.GRANT, Reason.EMERGENCY_OPEN)]
-        if self.mode in _SILENT_MODES:
-            return [Show(*_SILENT_MODES[self.mode])]
+        _, why_not = self.resting_sign
+        if why_not is not None:
+            return [Show(None, None), Say(why_not)]
         if _ONE_WAY.get(self.mode, event.direction) is not event.direction:
             return [Show(VerdictKind.DENY, Reason.LANE_CLOSED)]
         match event:
@@ -167,11 +187,14 @@ class Lane:
             case FrontAction.DECIDE, events.StatusFound():
                 return self._decide(event, now)
             case FrontAction.REFER_CODE_ALONE, _:
-                return self._give_up(Reason.CODE_NEEDS_CARD, now)
+                return self._refuse(self._given_up(), Verdict(VerdictKind.REFER, Reason.CODE_NEEDS_CARD, rule_id=""))
             case FrontAction.REFER_LATE, _:
-                return self._give_up(Reason.LOOKUP_LATE, now)
+                return self._refuse(self._given_up(), Verdict(VerdictKind.REFER, Reason.LOOKUP_LATE, rule_id=""))
+            case FrontAction.LET_GO, _:
+                return [WriteRecord(self._given_up().record(self.barrier.open_outcome))]
             case FrontAction.STOP, _:
-                return self._stop_front()
+                verdict = Verdict(VerdictKind.REFER, Reason.CONTROLLER_STOPPED, rule_id="")
+                return [WriteRecord(self._given_up().with_verdict(verdict).record("CONTROLLER_STOPPED"))]
             case FrontAction.SAY_BUSY, _:
                 return [Show(VerdictKind.REFER, Reason.LANE_BUSY)]
         return []
@@ -198,38 +221,29 @@ class Lane:
         attempt = Attempt(self._new_id(), self.id, direction, kind, now)
         return self._refuse(attempt, Verdict(VerdictKind.REFER, why, rule_id=""))
 
-    def _give_up(self, why: Reason, now: Moment) -> list[Command]:
+    def _given_up(self) -> Attempt:
+        """The attempt at the front, which nobody waits for any more."""
         self._front_deadline_s = None
         self._code = None
         self._query += 1  # a late answer finds its question gone
-        return self._refuse(self._taken(), Verdict(VerdictKind.REFER, why, rule_id=""))
-
-    def _stop_front(self) -> list[Command]:
-        self._front_deadline_s = None
-        self._code = None
-        self._query += 1
-        verdict = Verdict(VerdictKind.REFER, Reason.CONTROLLER_STOPPED, rule_id="")
-        return [WriteRecord(self._taken().decided(verdict).record("CONTROLLER_STOPPED"))]
+        return self._taken()
 
     def _decide(self, found: events.StatusFound, now: Moment) -> list[Command]:
         self._front_deadline_s = None
-        attempt = self._taken().found(found.question, found.traveller, found.subject).stage("lookup", now)
+        attempt = self._taken().found(found.question, found.traveller, found.subject, now).stage("lookup", now)
         verdict = decide(found.question, self._rules, now)
         if verdict.kind is not VerdictKind.GRANT:
             return self._refuse(attempt, verdict)
         if not self.has_turnstile:
-            record = attempt.decided(verdict).record("SHOWN")
+            record = attempt.with_verdict(verdict).record("SHOWN")
             return [WriteRecord(record), Show(verdict.kind, verdict.reason), Say(verdict.reason)]
         if not self._passback.claim(found.traveller, attempt.direction, now):
             return self._refuse(attempt, Verdict(VerdictKind.DENY, Reason.ALREADY_PASSED, verdict.rule_id))
-        released = self.barrier.grant(attempt.decided(verdict), now)
-        if any(isinstance(command, Show) for command in released):
-            return released  # the barrier had something else to say than "go"
-        return [*released, Show(verdict.kind, verdict.reason), Say(verdict.reason)]
+        return self.barrier.grant(attempt.with_verdict(verdict), now)
 
     def _refuse(self, attempt: Attempt, verdict: Verdict) -> list[Command]:
         outcome = "NOT_RELEASED" if self.has_turnstile else "SHOWN"
-        record = attempt.decided(verdict).record(outcome)
+        record = attempt.with_verdict(verdict).record(outcome)
         return [Show(verdict.kind, verdict.reason), Say(verdict.reason), WriteRecord(record)]
 
     def _taken(self) -> Attempt:
@@ -244,30 +258,32 @@ class Lane:
         if not self.has_turnstile or self._stopped:
             return []
         verdict = Verdict(VerdictKind.GRANT, Reason.STAFF_RELEASE, rule_id="")
-        attempt = Attempt(self._new_id(), self.id, event.direction, "NONE", now).decided(verdict)
-        released = self.barrier.grant(attempt, now)
-        if any(isinstance(command, Show) for command in released):
-            return released
-        return [*released, Show(verdict.kind, verdict.reason), Say(verdict.reason)]
+        attempt = Attempt(self._new_id(), self.id, event.direction, "NONE", now).with_verdict(verdict)
+        return self.barrier.grant(attempt, now)
 
-    def _mode_set(self, mode: LaneMode, now: Moment) -> list[Command]:
-        self.mode = mode
-        if not self.has_turnstile:
-            return []
+    def _mode_set(self, event: events.ModeSet, now: Moment) -> list[Command]:
+        mode = self.mode = event.mode
+        self.barrier.held_by_us = self.has_turnstile and mode is LaneMode.FREE
+        commands: list[Command] = []
         if mode is LaneMode.FREE:
-            self.barrier.held_by_us = True
-            return [*self.barrier.fire(Trigger.HOLD, now), Show(VerdictKind.GRANT, Reason.CROWD_RELEASE)]
-        self.barrier.held_by_us = False
-        # In an emergency the mode is only remembered: nothing is commanded closed before the reset by hand.
-        return [] if self.emergency else [*self.barrier.fire(Trigger.END_HOLD, now), Show(None, None)]
+            commands += self._step(FrontTrigger.OPENED, event, now)
+        if self.barrier.held_by_us:
+            commands += self.barrier.fire(Trigger.HOLD, now)
+        elif self.has_turnstile and not self.emergency:
+            # In an emergency the mode is only remembered: nothing is commanded closed before the reset by hand.
+            commands += self.barrier.fire(Trigger.END_HOLD, now)
+        if self.barrier.state is not BarrierState.RELEASED:  # who was told to go still goes
+            commands.append(Show(None, None))
+        return commands
 
-    def _emergency_seen(self, active: bool, now: Moment) -> list[Command]:
-        self.emergency_input = active
-        if not active:
+    def _emergency_seen(self, event: events.EmergencySeen, now: Moment) -> list[Command]:
+        self.emergency_input = event.active
+        if not event.active:
             return []  # it holds until somebody has looked and resets it
         self.barrier.emergency = True
+        let_go = self._step(FrontTrigger.OPENED, event, now)
         held = self.barrier.fire(Trigger.HOLD, now) if self.has_turnstile else []
-        return [*held, Show(VerdictKind.GRANT, Reason.EMERGENCY_OPEN), Say(Reason.EMERGENCY_OPEN)]
+        return [*let_go, *held, Show(None, None), Say(Reason.EMERGENCY_OPEN)]
 
     def _emergency_reset(self, now: Moment) -> list[Command]:
         if self.emergency_input or not self.emergency:

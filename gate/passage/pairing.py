@@ -24,6 +24,7 @@ class FrontTrigger(enum.StrEnum):
     UNREAD = "UNREAD"
     FOUND = "FOUND"
     TIME_UP = "TIME_UP"
+    OPENED = "OPENED"  # emergency or crowd release: nobody is checked any more
     STOP = "STOP"
 
 
@@ -38,6 +39,7 @@ class FrontAction(enum.StrEnum):
     DECIDE = "decide"
     REFER_CODE_ALONE = "refer_code_alone"
     REFER_LATE = "refer_late"
+    LET_GO = "let_go"
     STOP = "stop"
 
 
@@ -50,6 +52,7 @@ FRONT: Mapping[FrontState, Mapping[FrontTrigger, tuple[FrontState, FrontAction]]
         _T.UNREAD: (_S.IDLE, _A.SAY_UNREAD),
         _T.FOUND: (_S.IDLE, _A.NOTHING),  # the answer to a question given up
         _T.TIME_UP: (_S.IDLE, _A.NOTHING),
+        _T.OPENED: (_S.IDLE, _A.NOTHING),
         _T.STOP: (_S.IDLE, _A.NOTHING),
     },
     _S.PAIRING: {
@@ -58,6 +61,7 @@ FRONT: Mapping[FrontState, Mapping[FrontTrigger, tuple[FrontState, FrontAction]]
         _T.UNREAD: (_S.PAIRING, _A.SAY_UNREAD),
         _T.FOUND: (_S.PAIRING, _A.NOTHING),
         _T.TIME_UP: (_S.IDLE, _A.REFER_CODE_ALONE),
+        _T.OPENED: (_S.IDLE, _A.LET_GO),
         _T.STOP: (_S.IDLE, _A.STOP),
     },
     _S.CHECKING: {
@@ -66,6 +70,7 @@ FRONT: Mapping[FrontState, Mapping[FrontTrigger, tuple[FrontState, FrontAction]]
         _T.UNREAD: (_S.CHECKING, _A.NOTHING),
         _T.FOUND: (_S.IDLE, _A.DECIDE),
         _T.TIME_UP: (_S.IDLE, _A.REFER_LATE),
+        _T.OPENED: (_S.IDLE, _A.LET_GO),
         _T.STOP: (_S.IDLE, _A.STOP),
     },
 }

@@ -38,6 +38,7 @@ class PassageRecord:
     lane: str
     direction: str
     started_utc_s: float
+    decided_utc_s: float | None  # the instant `decide` was given; None when there was nothing to decide
     credential: str  # a CredentialKind
     verdict: str  # a VerdictKind
     reason: str  # a Reason

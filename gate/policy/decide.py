@@ -31,9 +31,10 @@ def decide(question: Question, rules: RuleSet, now: Moment) -> Verdict:
         return Verdict(VerdictKind.REFER, Reason.RULE_SILENT, rule_id="")
     verdict = _by_findings(question.findings, rule, now)
     if verdict.kind is VerdictKind.GRANT:
-        for condition in question.conditions:
-            if condition.cause in rule.refusing_causes:
-                return Verdict(VerdictKind.REFER, CAUSE_REASON[condition.cause], rule.id)
+        present = {condition.cause for condition in question.conditions}
+        for cause, reason in CAUSE_REASON.items():  # in the table's order, so that a replay gives the same reason
+            if cause in present & rule.refusing_causes:
+                return Verdict(VerdictKind.REFER, reason, rule.id)
     return verdict
 
 

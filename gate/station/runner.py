@@ -18,7 +18,6 @@ from gate.moment import Moment
 from gate.passage import commands, events
 from gate.passage.commands import Direction
 from gate.passage.lane import Lane
-from gate.passage.record import PassageRecord
 from gate.policy.condition import Cause, Condition
 from gate.policy.decide import Question
 from gate.policy.verdict import Reason, VerdictKind
@@ -73,14 +72,15 @@ class LaneRunner:
         self.id = settings.id
         self.core = core
         self._services = services
+        self.direction = settings.direction
         self.default_direction = Direction.EXIT if settings.direction == "exit" else Direction.ENTRY
         self._devices = [DeviceRunner(device, _side(settings, device)) for device in settings.devices]
         self._turnstile = next((d for d in self._devices if d.settings.kind == "turnstile"), None)
-        self._sign: tuple[VerdictKind | None, Reason | None] = (None, None)
+        self._sign = core.resting_sign
         self._timer: asyncio.TimerHandle | None = None
         self._releases: set[asyncio.Task[None]] = set()
         self._occupied = False
-        self._presented: Moment | None = None  # when the credential that is being decided was complete
+        self._telling = False  # watchers are about to be told
 
     def devices(self) -> Iterator[tuple[str, Coroutine[None, None, None]]]:
         """What runs each device until cancelled, by the device's name within the station."""
@@ -103,11 +103,9 @@ class LaneRunner:
     def _reported(self, device: DeviceRunner, said: contract.DeviceReport, now: Moment) -> None:
         match said:
             case contract.CardReport(text=text):
-                self._presented = now
-                self.handle(self._card(text, device.side, now), now)
+                self.handle(self._card(text, device.side, now), now, presented=True)
             case contract.CodeReport(payload=payload, encoding=encoding):
-                self._presented = now
-                self.handle(_code(payload, encoding, device.side), now)
+                self.handle(_code(payload, encoding, device.side), now, presented=True)
             case contract.Unread(problem=problem):
                 self.handle(events.ReadFailed(Reason[problem.name], device.side), now)
             case contract.Passed(direction=direction):
@@ -118,6 +116,7 @@ class LaneRunner:
                 self.handle(events.EmergencySeen(active), now)
             case contract.Occupied(occupied=occupied):
                 self._occupied = occupied
+                self._tell()
             case contract.Ready(ready=ready):
                 self._works(device, now, ready=ready)
             case contract.Up(detail=detail):
@@ -157,12 +156,15 @@ class LaneRunner:
         self._services.set_condition(cause, not works)
         if device is self._turnstile and works != worked:
             self.handle(events.TurnstileBack() if works else events.TurnstileLost(), now)
-        self._services.lane_changed(self.state())
+        self._tell()
 
     # --- events in, commands out ---------------------------------------------------------------------------------
 
-    def handle(self, event: events.Event, now: Moment) -> None:
-        """Let the core take `event`, and carry out everything it commands."""
+    def handle(self, event: events.Event, now: Moment, presented: bool = False) -> None:
+        """Let the core take `event`, and carry out everything it commands.
+
+        `presented`: a credential was complete at `now`, and what is decided of it at once is timed from then on.
+        """
         queue = self.core.handle(event, now)
         # A look-up answers at once and its answer may command more: at most one of each a presentation.
         for command in queue:
@@ -170,7 +172,17 @@ class LaneRunner:
                 found = self._find(command)
                 queue.extend(self.core.handle(found, self._services.clock.now()))
             else:
-                self._carry_out(command, now)
+                self._carry_out(command, now, now if presented else None)
+        self._tell()
+
+    def _tell(self) -> None:
+        """Tell watchers once for all that this turn of the loop changes, after the release is on its way."""
+        if not self._telling:
+            self._telling = True
+            asyncio.get_running_loop().call_soon(self._told)
+
+    def _told(self) -> None:
+        self._telling = False
         self._services.lane_changed(self.state())
 
     def _find(self, command: commands.FindStatus) -> events.StatusFound:
@@ -182,10 +194,10 @@ class LaneRunner:
         question = Question(findings, services.conditions_of(self.id))
         return events.StatusFound(command.query, question, services.traveller(document), next(iter(keys.values()), b""))
 
-    def _carry_out(self, command: commands.Command, now: Moment) -> None:
+    def _carry_out(self, command: commands.Command, now: Moment, presented: Moment | None) -> None:
         match command:
             case commands.Release():
-                self._start(self._release(command))
+                self._start(self._release(command, presented))
             case commands.HoldOpen():
                 self._start(self._hold(True))
             case commands.EndHold():
@@ -198,7 +210,8 @@ class LaneRunner:
                 self._wake(mono_s, now)
             case commands.WriteRecord(record=record):
                 self._services.write(record)
-                self._time_refusal(record)
+                if presented and record.verdict in (VerdictKind.DENY, VerdictKind.REFER):
+                    self._time_decision(record.verdict, presented)  # it ends when the sign is set: now
             case _:
                 raise AssertionError(f"no effect for {type(command).__name__}")
 
@@ -207,15 +220,16 @@ class LaneRunner:
         self._releases.add(task)
         task.add_done_callback(self._releases.discard)
 
-    async def _release(self, command: commands.Release) -> None:
+    def _time_decision(self, verdict: str, presented: Moment) -> None:
+        self._services.metrics.decision(self.id, verdict, self._services.clock.now().since(presented))
+
+    async def _release(self, command: commands.Release, presented: Moment | None) -> None:
         turnstile = self._barrier()
-        presented, self._presented = self._presented, None
         direction = contract.Direction(command.direction.value)
 
         def sent() -> None:
-            if presented is not None:
-                spent_s = self._services.clock.now().since(presented)
-                self._services.metrics.decision(self.id, VerdictKind.GRANT, spent_s)
+            if presented:  # else it waited for the person in front, or staff released
+                self._time_decision(VerdictKind.GRANT, presented)
 
         try:
             answer = await turnstile.release(direction, command.within_s, sent)
@@ -234,13 +248,6 @@ class LaneRunner:
         if answer is not contract.Answer.ACCEPTED:
             log.warning("lane %s: %s was answered %s", self.id, "hold open" if hold else "end hold", answer)
 
-    def _time_refusal(self, record: PassageRecord) -> None:
-        """A refusal's decision ends when its sign is set: now."""
-        if self._presented is not None and record.verdict in (VerdictKind.DENY, VerdictKind.REFER):
-            spent_s = self._services.clock.now().since(self._presented)
-            self._services.metrics.decision(self.id, record.verdict, spent_s)
-            self._presented = None
-
     def _barrier(self) -> contract.Turnstile:
         assert self._turnstile is not None  # noqa: S101 - a core without a turnstile commands no barrier
         return cast(contract.Turnstile, self._turnstile.device)
@@ -254,7 +261,6 @@ class LaneRunner:
             self._timer = loop.call_later(max(0.0, mono_s - now.mono_s), self._woken)
 
     def _woken(self) -> None:
-        self._presented = None  # what ends by time was not waiting for us
         self.handle(events.TimeReached(), self._services.clock.now())
 
     # --- for operators -------------------------------------------------------------------------------------------

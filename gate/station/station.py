@@ -25,6 +25,7 @@ from gate.policy.rules import RuleSet, parse_rules
 from gate.policy.verdict import Reason, Verdict, VerdictKind
 from gate.station.clock import Clock
 from gate.station.journal import Journal
+from gate.station.lanememory import LaneMemory
 from gate.station.metrics import Metrics, MetricsServer
 from gate.station.runner import LaneRunner
 from gate.station.services import Services
@@ -65,7 +66,7 @@ class Station:
             journal=Journal(settings.data_dir / "journal", settings.journal_keep_days, self.clock),
             metrics=self.metrics,
             peppers={feed.issuer: load_peppers(feed.pepper_file, feed.issuer) for feed in settings.feeds},
-            lane_changed=self.lane_states.publish,
+            lane_changed=self._lane_changed,
             passage_ended=self._passage_ended,
         )
         if self._services.journal.recovered_bytes:
@@ -73,6 +74,7 @@ class Station:
         self._refusals: dict[str, str] = {}
         self._troubles: dict[str, str] = {}
         self._passback = AntiPassback(self._repeat_after_s())
+        self._memory = LaneMemory(settings.data_dir / "lanes.json")
         self._lanes = {lane.id: self._lane(lane) for lane in settings.lanes}
         self._stopping = asyncio.Event()
         self.ready = asyncio.Event()  # feeds were looked at once and every lane's devices are being opened
@@ -82,14 +84,18 @@ class Station:
         return rule.repeat_after_s if rule else _REPEAT_DEFAULT_S
 
     def _lane(self, lane: config.Lane) -> LaneRunner:
+        remembered = self._memory.of(lane.id)
+        if remembered.mode or remembered.emergency:
+            log.warning("lane %s: still %s", lane.id, "in an emergency" if remembered.emergency else remembered.mode)
         core = Lane(
             lane.id,
-            _MODES[lane.direction],
+            remembered.mode or _MODES[lane.direction],
             self.rules,
             self._passback,
             new_id=lambda: letters(secrets.token_bytes(16)),
             has_turnstile=any(device.kind == "turnstile" for device in lane.devices),
             times=LaneTimes(pairing_window_s=lane.pairing_window_s, release_within_s=lane.release_within_s),
+            emergency=remembered.emergency,
         )
         return LaneRunner(lane, core, self._services)
 
@@ -106,6 +112,7 @@ class Station:
                     for name, device in runner.devices()
                 ]
                 tasks.append(group.create_task(self._housekeeping_loop(), name="housekeeping"))
+                tasks.append(group.create_task(self._memory.run(), name="lane memory"))
                 if self._settings.feeds:
                     tasks.append(group.create_task(self._feed_process().run(), name="feeds"))
                 else:
@@ -136,6 +143,7 @@ class Station:
         self.passages.close()
         if not self._services.journal.close(FLUSH_S):
             log.error("the journal could not be written to its end: see the disk of data_dir")
+        self._memory.close()
         self._services.store.close()
         server.close()
 
@@ -298,6 +306,11 @@ class Station:
         reason = Reason.CODE_NEEDS_CARD if isinstance(read, HealthCode) else Reason[read.problem.name]
         verdict = Verdict(VerdictKind.REFER, reason, rule_id="")
         return StatusAnswer(verdict, letters(secrets.token_bytes(16)), None, ())
+
+    def _lane_changed(self, state: LaneState) -> None:
+        own = _MODES[self._runner(state.lane_id).direction]
+        self._memory.remember(state.lane_id, None if state.mode == own else LaneMode(state.mode), state.emergency)
+        self.lane_states.publish(state)
 
     def _passage_ended(self, record: PassageRecord) -> None:
         anonymous = replace(record, subject=b"")  # only the journal may link it, and only for a day

@@ -147,3 +147,17 @@ def test_claims_are_taken_kept_and_given_back() -> None:
     for number in range(CLAIMS_MAX + 10):
         assert passback.claim(str(number).encode(), "entry", NOW.plus(222))
     assert len(passback._claimed) <= CLAIMS_MAX
+
+
+def test_of_several_refusing_causes_always_the_same_is_named() -> None:
+    """A replay names the reason that the journal has, whatever order the causes come in."""
+    text = RULE.replace('CLOCK_UNTRUSTED = "note"', 'CLOCK_UNTRUSTED = "refer"')
+    text = text.replace('JOURNAL_FULL = "note"', 'JOURNAL_FULL = "refer"')
+    rules = parse_rules({"both.toml": text})
+    green = Listed("SSM", CredentialStatus.GREEN, "310000", 0, None, 1, Freshness(NOW.utc_s))
+    devices = [Condition(Cause.READER_DOWN, f"A{n}/samv") for n in range(20)]
+    both = [Condition(Cause.JOURNAL_FULL), Condition(Cause.CLOCK_UNTRUSTED)]
+    reasons = {
+        decide(Question((green,), frozenset([*devices[:n], *both])), rules, NOW).reason for n in range(len(devices))
+    }
+    assert reasons == {Reason.CLOCK_UNTRUSTED}

@@ -192,6 +192,57 @@ def test_an_emergency_holds_until_reset_and_nothing_is_closed(tmp_path: Path) ->
     asyncio.run(story())
 
 
+def test_modes_and_an_emergency_outlive_a_restart(tmp_path: Path) -> None:
+    """What staff set and what nobody has reset yet holds after a restart; the old emergency closes nothing."""
+
+    async def before() -> None:
+        async with house(tmp_path, lanes=2) as h:
+            h.station.set_mode("A2", "MAINTENANCE", "op")
+            h.lanes[0].board.set_fire(True)
+            await h.until(lambda: h.station.lane("A1").emergency)
+
+    async def after() -> None:
+        async with house(tmp_path, lanes=2) as h:
+            assert h.station.lane("A2").mode == "MAINTENANCE"
+            state = h.station.lane("A1")
+            assert (state.emergency, state.barrier, state.sign_reason) == (True, "HELD_OPEN", "EMERGENCY_OPEN")
+            await h.until(lambda: (0, 0) in h.lanes[1].board.writes)  # the other lane's hold of before is ended
+            assert not h.lanes[0].board.writes, "something was commanded closed"
+            h.station.reset_emergency("A1", "op")
+            await h.until(lambda: (0, 0) in h.lanes[0].board.writes)
+
+    async def later() -> None:
+        async with house(tmp_path, lanes=2) as h:
+            assert not h.station.lane("A1").emergency
+
+    for run in (before, after, later):
+        asyncio.run(run())
+
+
+def test_waiting_for_the_person_in_front_is_not_our_latency(tmp_path: Path) -> None:
+    """The decision's time is from card to release command; a grant that waits its turn is not counted as slow."""
+
+    async def story() -> None:
+        async with house(tmp_path) as h:
+            board, reader = h.lanes[0].board, h.lanes[0].reader
+            await _present(h, "green")
+            assert await board.wait_release(5.0)
+            reader.remove()
+            await _present(h, "second")
+            await h.until(lambda: h.station._lanes["A1"].core.barrier.waiting is not None)
+            assert h.station.lane("A1").sign_reason == "STATUS_GREEN"
+            await board.pass_through()
+            assert await board.wait_release(5.0), "the waiting person's turn"
+            assert h.station.lane("A1").sign_reason == "STATUS_GREEN", "who was waiting is told to go"
+            await board.pass_through()
+            await h.until(lambda: sum(r.outcome == "PASSED" for r in h.station.recent.newest(9)) == 2)
+            labels = {"lane": "A1", "verdict": "GRANT"}
+            count = h.station.metrics.registry.get_sample_value("gate_decision_duration_seconds_count", labels)
+            assert count == 1
+
+    asyncio.run(story())
+
+
 def test_crowd_release_and_staff_release(tmp_path: Path) -> None:
     """FREE holds the barrier open and counts everybody; a staff release lets one person through without a card."""
 

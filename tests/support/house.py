@@ -83,7 +83,8 @@ async def house(folder: Path, lanes: int = 1, change: Callable[[str], str] = str
     from gate.config import parse
 
     folks = people()
-    publish_feeds(folder / "feeds", list(folks.values()))
+    if not (folder / "feeds").exists():  # else the station is started again where it ran before
+        publish_feeds(folder / "feeds", list(folks.values()))
     simulated = [make_lane(number, folder / "ports") for number in range(lanes)]
     for lane in simulated:
         await lane.plug()

@@ -15,6 +15,7 @@ def passage_record(number: int = 0, **changes: Any) -> PassageRecord:
         lane="A1",
         direction="entry",
         started_utc_s=STARTED_UTC_S + number,
+        decided_utc_s=STARTED_UTC_S + number + 0.5,
         credential="CARD",
         verdict="GRANT",
         reason="STATUS_GREEN",
