@@ -1,5 +1,8 @@
 # `make` alone lists the targets. Everything lives in .venv/; nothing is installed outside it but test system packages.
-PYTHON ?= python3
+# The first interpreter that is new enough: Ubuntu 22.04 keeps python3 at 3.10 beside its python3.11.
+NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
+	$$p -c '$(NEW_ENOUGH)' 2>/dev/null && echo $$p && break; done)
 VENV   := .venv
 BIN    := $(VENV)/bin
 SECONDS ?=
@@ -10,18 +13,24 @@ SECONDS ?=
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 
+# Bars on a terminal; in a pipe only errors. The second -q hides warnings, which tell of the machine's own pip settings.
+INSTALL = $(BIN)/python -m pip install --disable-pip-version-check $$([ -t 1 ] || echo -qq)
+FROM_INDEX = $(INSTALL) --require-hashes -r
+NOT_INSTALLED = { echo "not installed: pip could not get what it needs from the package index that \`pip config list\` names; mend that, then run make again" >&2; exit 3; }
+
 $(VENV)/.run: .locks/run.txt pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: sudo apt install python3 python3-venv" >&2; exit 2; }
-	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "python3-venv is missing: sudo apt install python3-venv" >&2; exit 2; }
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@python=$$(command -v $(or $(PYTHON),python3)) || { echo "$(or $(PYTHON),python3) is missing: sudo apt install python3 python3-venv" >&2; exit 2; }; \
+	$$python -c '$(NEW_ENOUGH)' || { echo "$$($$python --version) is too old, 3.11 or newer is needed: sudo apt install python3.11 python3.11-venv" >&2; exit 2; }; \
+	$$python -c 'import ensurepip, venv' 2>/dev/null || { echo "$${python##*/}-venv is missing: sudo apt install $${python##*/}-venv" >&2; exit 2; }; \
+	$(BIN)/python -m pip --version >/dev/null 2>&1 || $$python -m venv --clear $(VENV)
 	@echo "installing what the service needs (once, about a minute)"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --progress-bar on --require-hashes -r .locks/run.txt
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --no-index -e .
+	@$(FROM_INDEX) .locks/run.txt || $(NOT_INSTALLED)
+	@$(INSTALL) -q --no-deps --no-build-isolation --no-index -e .
 	@touch $@
 
 $(VENV)/.test: $(VENV)/.run .locks/test.txt
-	@echo "installing what the tests need"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --progress-bar on --require-hashes -r .locks/test.txt
+	@echo "installing what the tests need (once, about a minute)"
+	@$(FROM_INDEX) .locks/test.txt || $(NOT_INSTALLED)
 	@touch $@
 
 setup: $(VENV)/.run ## make .venv/ (.venv/bin/gate is the command)
@@ -31,8 +40,9 @@ setup-test: $(VENV)/.test
 run: setup ## start the demonstration station; SECONDS=20 ends by itself
 	@$(BIN)/gate demo $(if $(SECONDS),--seconds $(SECONDS))
 
-test: check ## install what tests need, check, then the whole suite (what .ci/run calls)
+test: setup-test ## install what tests need, check, then the whole suite (what .ci/run calls)
 	@bash tests/support/system-packages.sh
+	@$(MAKE) --no-print-directory check
 	$(BIN)/python -m pytest -n 2 --dist loadgroup tests
 
 check: setup-test ## ruff, mypy, import table, protos, rules, README

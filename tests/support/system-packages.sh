@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# System packages that tests use: libzbar0 (the camera's second decoder), iproute2 (network namespaces).
+# System packages that tests use. Without them the tests that need them are skipped, each with its reason.
 set -euo pipefail
+# libzbar0: the camera's second decoder; iproute2: network interfaces that lose their far end.
 packages=(libzbar0 iproute2)
 missing=()
 for package in "${packages[@]}"; do
@@ -11,8 +12,17 @@ if ! command -v apt-get >/dev/null; then
     echo "tests need ${missing[*]}: install them with this system's package manager" >&2
     exit 0
 fi
-run=()
-[ "$(id -u)" -eq 0 ] || run=(sudo -n)
-if ! { "${run[@]}" apt-get update -qq && "${run[@]}" apt-get install -y -qq --no-install-recommends "${missing[@]}"; } >/dev/null 2>&1; then
-    echo "tests need ${missing[*]}, which could not be installed: sudo apt-get install ${missing[*]}" >&2
+echo "installing system packages that the tests need: ${missing[*]}"
+as_root=()
+if [ "$(id -u)" -ne 0 ]; then
+    as_root=(sudo)
+    [ -t 0 ] || as_root+=(-n) # nobody is there to type a password
+fi
+install() {
+    "${as_root[@]}" apt-get update -qq &&
+        "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}"
+}
+if ! said=$(install 2>&1 </dev/null); then
+    echo "could not install ${missing[*]} ($(tail -n 1 <<<"$said")): tests that need them will be skipped." \
+        "Remedy: as root, apt-get install ${missing[*]}" >&2
 fi
