@@ -14,7 +14,7 @@ help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 
 # Bars on a terminal; in a pipe only errors. The second -q hides warnings, which tell of the machine's own pip settings.
-INSTALL = $(BIN)/python -m pip install --disable-pip-version-check $$([ -t 1 ] || echo -qq)
+INSTALL = quiet=; [ -t 1 ] || quiet=-qq; $(BIN)/python -m pip install --disable-pip-version-check $$quiet
 FROM_INDEX = $(INSTALL) --require-hashes -r
 NOT_INSTALLED = { echo "not installed: pip could not get what it needs from the package index that \`pip config list\` names; mend that, then run make again" >&2; exit 3; }
 
