@@ -3,7 +3,10 @@
 Paths in it are relative to the file's folder. Secrets never stand in it: they are files it names.
 """
 
+import grp
 import ipaddress
+import math
+import os
 import re
 import tomllib
 from collections.abc import Mapping
@@ -15,9 +18,15 @@ from drivers import registry
 from drivers.registry import SettingValue
 
 ISSUER = re.compile(r"[A-Z][A-Z0-9_]{1,15}")
+PORT_MAX = 65_535
+_ADDRESS = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5}")
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_REGION = re.compile(r"[0-9]{6}(?:[0-9]{6})?")
 LANES_MAX = 200  # twice the largest gate line of operations.md 2.1; a bound for label values and tasks
 DEVICES_PER_LANE_MAX = 8
+FILE_BYTES_MAX = 1 << 20  # 200 lanes of 8 devices with every setting have 400 kB
+_LISTEN_MAX = 8  # interfaces of one controller
+SOCKET_ROLES = ("operator", "ticketing", "auditor", "lane", "feed")
 
 
 class ConfigError(ValueError):
@@ -45,8 +54,11 @@ class Grpc:
     operator_socket: Path | None = None
     ticketing_socket: Path | None = None
     auditor_socket: Path | None = None
+    lane_socket: Path | None = None
+    feed_socket: Path | None = None
     trust_loopback: bool = False
     tls: Tls | None = None
+    socket_groups: Mapping[str, str] = field(default_factory=dict)  # role -> group of its socket; absent: our own
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,20 +113,25 @@ class Config:
 def load(path: Path) -> Config:
     """Read and check `path`. Raises ConfigError."""
     try:
-        text = path.read_text("utf-8")
+        with path.open("rb") as file:
+            raw = file.read(FILE_BYTES_MAX + 1)
+        if len(raw) > FILE_BYTES_MAX:
+            raise ConfigError(str(path), f"is larger than {FILE_BYTES_MAX} bytes: give the station's TOML file")
+        text = raw.decode("utf-8")
     except OSError as error:
         raise ConfigError(str(path), f"{error.strerror}: give the station's TOML file") from error
     except UnicodeDecodeError as error:
-        raise ConfigError(str(path), "is not UTF-8 text: save it as UTF-8") from error
-    return parse(text, path.parent, str(path))
+        raise ConfigError(str(path), f"is not UTF-8 text from byte {error.start}: save it as UTF-8") from error
+    return parse(text, path.absolute().parent, str(path))
 
 
 def parse(text: str, folder: Path, name: str = "station.toml") -> Config:
     """Check the text of a station file whose relative paths start at `folder`. Raises ConfigError."""
     try:
         raw = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(name, f"is not TOML: {error}") from error
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        why = "nested too deep" if isinstance(error, RecursionError) else str(error)
+        raise ConfigError(name, f"is not TOML: {why}: correct it there, see the sample in the README") from error
     try:
         return _config(_Table(raw, "", folder))
     except ConfigError as error:
@@ -143,7 +160,7 @@ class _Table:
         if kind is float and type(value) is int:
             value = float(value)
         if type(value) is not kind:
-            raise ConfigError(self.at(key), f"is {value!r}: must be a {_KIND[kind]}")
+            raise ConfigError(self.at(key), f"is {_shown(value)}: must be a {_KIND[kind]}")
         if one_of and value not in one_of:
             raise ConfigError(self.at(key), f"is {value!r}: must be one of {', '.join(map(repr, one_of))}")
         return value
@@ -152,7 +169,11 @@ class _Table:
         value = self.get(key, str, default)
         if value is None:
             return None
+        if not value or not value.isprintable():
+            raise ConfigError(self.at(key), f"is {value!r}: must be the path of a file or folder")
         path: Path = self.folder / value
+        if must_exist and path.is_dir():
+            raise ConfigError(self.at(key), f"{path} is a folder: give a file")
         if must_exist and not path.is_file():
             raise ConfigError(self.at(key), f"{path} is not there: make it or correct the path")
         return path
@@ -161,11 +182,12 @@ class _Table:
         return _Table(self.get(key, dict, {}), self.at(key), self.folder)
 
     def tables(self, key: str, most: int) -> list["_Table"]:
-        rows = self.get(key, list, [])
+        rows = self.get(key, list, []) if not isinstance(self.raw.get(key), dict) else [None]
+        if not all(isinstance(row, dict) for row in rows):
+            plain = re.sub(r"\[[0-9]+\]", "", self.at(key))
+            raise ConfigError(self.at(key), f"is not a list of tables: write each as [[{plain}]]")
         if len(rows) > most:
             raise ConfigError(self.at(key), f"has {len(rows)} entries: at most {most}")
-        if not all(isinstance(row, dict) for row in rows):
-            raise ConfigError(self.at(key), f"must be written as [[{self.at(key)}]]")
         return [_Table(row, f"{self.at(key)}[{index}]", self.folder) for index, row in enumerate(rows)]
 
     def rest(self, *taken: str) -> dict[str, Any]:
@@ -181,6 +203,13 @@ class _Table:
                 raise ConfigError(self.at(key), f"is not known{hint}; allowed here: {allowed}")
 
 
+def _shown(value: object) -> str:
+    """A value in an error: short, and no whole tables."""
+    text = repr(value)
+    return text if len(text) <= _SHOWN_MAX else f"a {_KIND.get(type(value), 'value')}"
+
+
+_SHOWN_MAX = 80
 _KIND = {str: "string", int: "whole number", float: "number", bool: "true or false", dict: "table", list: "list"}
 
 
@@ -192,9 +221,11 @@ def _config(top: _Table) -> Config:
         raise ConfigError("policy.rules_dir", f"{rules_dir} is not a folder: give the folder of the rules")
     data_dir = station.file("data_dir", must_exist=False)
     assert data_dir is not None  # noqa: S101 - no default was given, so it is never None
+    if data_dir.exists() and not data_dir.is_dir():
+        raise ConfigError("station.data_dir", f"{data_dir} is not a folder: give one, or a path that is still free")
     config = Config(
         station_id=_matching(station, "id", _ID, "letters, digits, '.', '_' or '-', at most 64"),
-        region=_matching(station, "region", re.compile(r"\d{6}|\d{12}"), "a GB/T 2260 code of 6 or 12 digits")[:6],
+        region=_matching(station, "region", _REGION, "a GB/T 2260 code of 6 or 12 digits")[:6],
         data_dir=data_dir,
         languages=_languages(station),
         clock_trust=clock.get("trust", str, "kernel", ("kernel", "stepped-only")),
@@ -211,13 +242,14 @@ def _config(top: _Table) -> Config:
     _distinct([feed.issuer for feed in config.feeds], "feed", "issuer")
     _distinct([lane.id for lane in config.lanes], "lane", "id")
     _distinct_ports(config.lanes)
+    _distinct_addresses(config)
     return config
 
 
 def _matching(table: _Table, key: str, pattern: re.Pattern[str], allowed: str) -> str:
     value: str = table.get(key, str)
     if not pattern.fullmatch(value):
-        raise ConfigError(table.at(key), f"is {value!r}: must be {allowed}")
+        raise ConfigError(table.at(key), f"is {_shown(value)}: must be {allowed}")
     return value
 
 
@@ -238,8 +270,8 @@ def _seconds(table: _Table, key: str, default: float, low: float, high: float) -
 def _languages(table: _Table) -> tuple[str, ...]:
     languages = table.get("languages", list, ["zh", "en"])
     if not languages or any(language not in ("zh", "en") for language in languages):
-        raise ConfigError(table.at("languages"), f"is {languages!r}: must name at least one of 'zh', 'en'")
-    return tuple(languages)
+        raise ConfigError(table.at("languages"), f"is {_shown(languages)}: must name at least one of 'zh', 'en'")
+    return tuple(dict.fromkeys(languages))
 
 
 def _address(table: _Table, key: str, default: str) -> str:
@@ -248,10 +280,14 @@ def _address(table: _Table, key: str, default: str) -> str:
 
 
 def _checked_address(value: str, path: str) -> str:
-    host, _, port = value.rpartition(":")
-    if not host or not port.isdigit() or int(port) > 65535:
-        raise ConfigError(path, f"is {value!r}: must be HOST:PORT with a port of 0-65535")
+    if not _ADDRESS.fullmatch(value) or int(value.rpartition(":")[2]) > PORT_MAX:
+        raise ConfigError(path, f"is {_shown(value)}: must be HOST:PORT with a port of 0-65535, an IPv6 host in []")
     return value
+
+
+def port_of(address: str) -> int:
+    """The port of HOST:PORT; 0 lets the system choose."""
+    return int(address.rpartition(":")[2])
 
 
 def is_loopback(address: str) -> bool:
@@ -265,36 +301,56 @@ def is_loopback(address: str) -> bool:
 
 def _console(table: _Table) -> str:
     listen = _address(table, "listen", "127.0.0.1:8080")
-    tls = table.get("tls", dict, None)
-    if not is_loopback(listen) and tls is None:
+    if "tls" in table.raw:
+        _files(table.table("tls"), "certificate", "private_key")
+    elif not is_loopback(listen):
         raise ConfigError(table.at("listen"), f"{listen} is not loopback: it needs [console.tls], or use 127.0.0.1")
     return listen
 
 
 def _grpc(table: _Table) -> Grpc:
     listen = table.get("listen", list, ["127.0.0.1:50051"])
+    if len(listen) > _LISTEN_MAX:
+        raise ConfigError(table.at("listen"), f"has {len(listen)} addresses: at most {_LISTEN_MAX}")
     for index, address in enumerate(listen):
         path = f"{table.at('listen')}[{index}]"
         if type(address) is not str:
-            raise ConfigError(path, f"is {address!r}: must be a string HOST:PORT")
+            raise ConfigError(path, f"is {_shown(address)}: must be a string HOST:PORT")
         _checked_address(address, path)
     tls = _tls(table.table("tls")) if "tls" in table.raw else None
     far = [address for address in listen if not is_loopback(address)]
     if far and tls is None:
         raise ConfigError(table.at("listen"), f"{far[0]} is not loopback: it needs [grpc.tls], or use 127.0.0.1")
-    sockets = {f"{role}_socket": table.file(f"{role}_socket", False, None) for role in _SOCKET_ROLES}
+    sockets = {f"{role}_socket": table.file(f"{role}_socket", False, None) for role in SOCKET_ROLES}
+    groups = {role: group for role in SOCKET_ROLES if (group := _group(table, role, sockets))}
     trust = table.get("trust_loopback", bool, False)
     table.done()
-    return Grpc(tuple(listen), trust_loopback=trust, tls=tls, **sockets)
+    return Grpc(tuple(listen), trust_loopback=trust, tls=tls, socket_groups=groups, **sockets)
 
 
-_SOCKET_ROLES = ("operator", "ticketing", "auditor")
+def _group(table: _Table, role: str, sockets: Mapping[str, Path | None]) -> str:
+    """The group of a role's socket, "" for the service's own."""
+    group: str = table.get(f"{role}_group", str, "")
+    if not group:
+        return ""
+    if sockets[f"{role}_socket"] is None:
+        raise ConfigError(table.at(f"{role}_group"), f"has no socket: give {role}_socket too")
+    try:
+        grp.getgrnam(group)
+    except KeyError:
+        raise ConfigError(table.at(f"{role}_group"), f"no group {group!r} here: make it with groupadd") from None
+    return group
 
 
 def _tls(table: _Table) -> Tls:
-    files = {key: table.file(key, must_exist=True) for key in ("certificate", "private_key", "client_ca")}
+    return Tls(**_files(table, "certificate", "private_key", "client_ca"))
+
+
+def _files(table: _Table, *keys: str) -> dict[str, Path]:
+    """Files that must be there, and nothing beside them."""
+    files = {key: table.file(key, must_exist=True) for key in keys}
     table.done()
-    return Tls(**{key: path for key, path in files.items() if path is not None})
+    return {key: path for key, path in files.items() if path is not None}
 
 
 def _feed(table: _Table) -> Feed:
@@ -310,7 +366,10 @@ def _feed(table: _Table) -> Feed:
     table.done()
     assert keys is not None  # noqa: S101 - both are required above
     assert pepper is not None  # noqa: S101 - both are required above
-    return Feed(issuer, f"dir:{table.folder / rest}", keys, pepper)
+    folder = table.folder / rest
+    if not rest.isprintable() or (folder.exists() and not folder.is_dir()):
+        raise ConfigError(table.at("source"), f"{rest!r} is not a folder: give the one that snapshots arrive in")
+    return Feed(issuer, f"dir:{folder}", keys, pepper)
 
 
 def _lane(table: _Table) -> Lane:
@@ -340,6 +399,10 @@ def _device(table: _Table, taken: set[str]) -> Device:
     except registry.SettingError as error:
         raise ConfigError(table.at(error.key), str(error)) from error
     table.done()
+    for key, value in settings.items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ConfigError(table.at(key), f"is {value}: must be a number with an end")
+    settings |= {key: _place(table, key, value) for key, value in settings.items() if key in _PLACES}
     numbers = range(1, DEVICES_PER_LANE_MAX + 1)
     label = next(label for n in numbers if (label := name if n == 1 else f"{name}-{n}") not in taken)
     return Device(label, name, info.kind, settings)
@@ -351,16 +414,85 @@ def _distinct(values: list[str], table: str, key: str) -> None:
             raise ConfigError(f"{table}[{index}].{key}", f"{value!r} stands twice: each {table} needs its own")
 
 
+_PLACES = ("port", "source")  # the settings that say where a device is
+_OF_A_BUS = ("baud", "parity", "framing", "timeout_ms")  # what devices on one port must agree on: it is opened once
+
+
+def _place(table: _Table, key: str, value: SettingValue) -> SettingValue:
+    """A device's port or source; a relative path starts at the file's folder. Raises ConfigError."""
+    if not isinstance(value, str) or not value or not value.isprintable():
+        raise ConfigError(table.at(key), "is empty or has control characters: give the device's path or address")
+    if value.startswith("tcp:"):
+        address = value.removeprefix("tcp:")
+        if not _ADDRESS.fullmatch(address) or not 0 < int(address.rpartition(":")[2]) <= PORT_MAX:
+            raise ConfigError(table.at(key), f"is {value!r}: must be tcp:HOST:PORT with a port of 1-65535")
+        return value
+    if key == "source" and ("://" in value or value.isdecimal()):
+        return value  # a stream's address, a camera's number
+    return os.path.join(table.folder, value)  # not Path: a folder's final slash stays
+
+
+def _same_place(place: str) -> str:
+    """One name for all spellings of a port: links followed, hosts in small letters, numbers as numbers."""
+    if place.isdecimal():
+        return os.path.realpath(f"/dev/video{int(place)}")
+    if "://" in place:
+        return place
+    if not place.startswith("tcp:"):
+        return os.path.realpath(place)
+    host, _, port = place.removeprefix("tcp:").rpartition(":")
+    host = host.strip("[]").lower().removesuffix(".")
+    try:
+        host = str(ipaddress.ip_address(host))
+    except ValueError:
+        host = "127.0.0.1" if host == "localhost" else host
+    return f"tcp:{host}:{int(port)}"
+
+
 def _distinct_ports(lanes: tuple[Lane, ...]) -> None:
     """A bus may carry several units, but one port and one unit address belong to one device."""
-    seen: dict[tuple[object, object], str] = {}
+    seen: dict[str, list[tuple[str, str, Device]]] = {}
     for lane_number, lane in enumerate(lanes):
         for device_number, device in enumerate(lane.devices):
-            path = f"lane[{lane_number}].device[{device_number}].port"
-            where = device.settings.get("port") or device.settings.get("source")
-            key = (where, device.settings.get("unit"))
-            # A port without unit addresses carries one device; with them, one of each.
-            other = seen.get(key) or next((p for (w, u), p in seen.items() if w == where and None in (u, key[1])), None)
-            if where and other:
-                raise ConfigError(path, f"{where} is already used by {other}: give each device its own port or unit")
-            seen[key] = path
+            for key in _PLACES:
+                if key not in device.settings:
+                    continue
+                place = str(device.settings[key])
+                path = f"lane[{lane_number}].device[{device_number}].{key}"
+                others = seen.setdefault(_same_place(place), [])
+                for other in others:
+                    _may_share(path, place, device, other)
+                others.append((path, place, device))
+
+
+def _may_share(path: str, place: str, device: Device, other: tuple[str, str, Device]) -> None:
+    """Whether `device` may stand on the port of `other`. Names no source: a stream's address may hold a password."""
+    other_path, other_place, first = other
+    unit, other_unit = device.settings.get("unit"), first.settings.get("unit")
+    # A port without unit addresses carries one device; with them, one of each.
+    if None in (unit, other_unit) or unit == other_unit or device.driver != first.driver:
+        shown = place if path.endswith(".port") else "it"
+        raise ConfigError(path, f"{shown} is already used by {other_path}: give each device its own port or unit")
+    if place != other_place:
+        raise ConfigError(path, f"{place} is the port of {other_path}: write both the same, as {other_place}")
+    for key in _OF_A_BUS:
+        mine, theirs = device.settings.get(key), first.settings.get(key)
+        if mine != theirs:
+            where = f"{path.removesuffix('.port')}.{key}"
+            raise ConfigError(where, f"is {mine!r}, but {other_path} has {theirs!r} on the same port: make them equal")
+
+
+def _distinct_addresses(config: Config) -> None:
+    """No two listeners at one place: the second would take a role's socket from the first."""
+    listeners = {f"grpc.listen[{index}]": address for index, address in enumerate(config.grpc.listen)}
+    listeners |= {"metrics.listen": config.metrics_listen, "console.listen": config.console_listen}
+    places = {path: _same_place(f"tcp:{address}") for path, address in listeners.items() if port_of(address)}
+    for role in SOCKET_ROLES:
+        socket: Path | None = getattr(config.grpc, f"{role}_socket")
+        if socket is not None:
+            places[f"grpc.{role}_socket"] = os.path.realpath(socket)
+    seen: dict[str, str] = {}
+    for path, place in places.items():
+        if place in seen:
+            raise ConfigError(path, f"is the place of {seen[place]} too: give each listener its own")
+        seen[place] = path

@@ -1,5 +1,7 @@
 """station.toml: the contract's own block loads, and everything else that is wrong is refused with place and remedy."""
 
+import grp
+import os
 import re
 from pathlib import Path
 
@@ -16,7 +18,7 @@ data_dir = "/var/lib/gate"        # store, journal, keys: 0700
 languages = ["zh", "en"]
 
 [clock]
-trust = "kernel"                  # kernel: adjtimex must say synchronised | stepped-only: wall against monotonic
+trust = "kernel"                  # kernel: adjtimex must say synchronised | stepped-only: wall against monotonic, 2 s (demo, tests)
 
 [grpc]
 listen = ["127.0.0.1:50051"]
@@ -64,7 +66,7 @@ port = "tcp:192.168.1.20:502"     # or a serial port
 unit = 1
 release_coil = 0
 passed_input = 0
-"""
+"""  # noqa: E501 - word for word
 
 
 @pytest.fixture
@@ -109,6 +111,27 @@ def test_the_contracts_block_loads(folder: Path) -> None:
         ('["zh", "en"]', '["fr"]', "station.languages", "'zh', 'en'"),
         ("[journal]", "[jurnal]", "jurnal", "did you mean 'journal'"),
         ('issuer = "AKM" ', 'issuer = "akm" ', "feed[0].issuer", "capitals"),
+        ('region = "330100" ', 'region = "３３０１００" ', "station.region", "6 or 12 digits"),
+        ('"127.0.0.1:9464"', '"127.0.0.1:²"', "metrics.listen", "HOST:PORT"),
+        ('"127.0.0.1:9464"', '"127.0.0.1:99999"', "metrics.listen", "0-65535"),
+        ('"127.0.0.1:9464"', '"::1:9464"', "metrics.listen", "IPv6 host in []"),
+        ('"127.0.0.1:9464"', '"127.0.0.1:8080"', "console.listen", "is the place of metrics.listen"),
+        ('"127.0.0.1:9464"', '"localhost:50051"', "metrics.listen", "is the place of grpc.listen[0]"),
+        ("/run/gate/ticketing.sock", "/run/gate/operator.sock", "grpc.ticketing_socket", "give each listener its own"),
+        ("/run/gate/ticketing.sock", "/run/../run/gate/operator.sock", "grpc.ticketing_socket", "grpc.operator_socket"),
+        ("/run/gate/ticketing.sock", "", "grpc.ticketing_socket", "must be the path"),
+        ("/run/gate/ticketing.sock", "a\\u0000b", "grpc.ticketing_socket", "must be the path"),
+        ("trust_loopback = false", 'auditor_group = "root"', "grpc.auditor_group", "give auditor_socket too"),
+        ("trust_loopback = false", 'operator_group = "no-such"', "grpc.operator_group", "groupadd"),
+        ("[journal]", "[console.tls]\nfoo = 1\n[journal]", "console.tls.certificate", "is missing"),
+        ('data_dir = "/var/lib/gate"', 'data_dir = "akm.keys"', "station.data_dir", "is not a folder"),
+        ('"akm.keys"', '"recognition"', "feed[0].public_keys_file", "is a folder: give a file"),
+        ('"dir:/srv/feeds/akm"', '"dir:akm.keys"', "feed[0].source", "is not a folder"),
+        ('"tcp:192.168.1.20:502"', '"tcp:192.168.1.20"', "lane[0].device[2].port", "tcp:HOST:PORT"),
+        ('"/dev/ttyACM0"', '""', "lane[0].device[1].port", "give the device's path"),
+        ("[[lane]]", "[lane]", "lane", "write each as [[lane]]"),
+        ("passed_input = 0", "timeout_ms = nan", "lane[0].device[2].timeout_ms", "not a integer"),
+        ('suffix = "\\r\\n"', "same_code_s = nan", "lane[0].device[1].same_code_s", "a number with an end"),
     ],
 )
 def test_what_is_wrong_is_named_with_place_and_remedy(folder: Path, old: str, new: str, place: str, says: str) -> None:
@@ -130,6 +153,132 @@ def test_two_units_may_share_a_bus_and_two_lanes_may_not_share_an_id(folder: Pat
         parse(CONTRACT + second.replace("unit = 1", "unit = 2"), folder)
 
 
+LANES = CONTRACT.index("[[lane]]")
+
+
+def lanes(*devices: str) -> str:
+    """The contract's block with lanes of one device each."""
+    return CONTRACT[:LANES] + "".join(
+        f'[[lane]]\nid = "L{number}"\n[[lane.device]]\n{device}\n' for number, device in enumerate(devices)
+    )
+
+
+def relay(port: str, unit: int = 1, more: str = "") -> str:
+    return f'driver = "modbus-relay"\nport = "{port}"\nunit = {unit}\nrelease_coil = 0\npassed_input = 0\n{more}'
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("tcp:board.lan:502", "tcp:BOARD.lan:502"),
+        ("tcp:board.lan:502", "tcp:board.lan.:0502"),
+        ("tcp:localhost:502", "tcp:127.0.0.1:502"),
+        ("tcp:[::1]:502", "tcp:[0:0::1]:502"),
+        ("reader", "link"),
+        ("reader", "./reader"),
+    ],
+)
+def test_one_port_in_two_spellings_is_one_port(one: str, other: str, folder: Path) -> None:
+    """A symbolic link, another case, a zero before the number: the same device for two is still refused."""
+    (folder / "reader").touch()
+    (folder / "link").symlink_to("reader")
+    with pytest.raises(ConfigError, match=r"lane\[1\].device\[0\].port.* is already used by lane\[0\]"):
+        parse(lanes(relay(one), relay(other)), folder)
+    with pytest.raises(ConfigError, match="write both the same"):  # a bus is opened by its name, once
+        parse(lanes(relay(one), relay(other, unit=2)), folder)
+
+
+def test_two_drivers_cannot_share_a_port(folder: Path) -> None:
+    """Whatever their unit addresses."""
+    scanner = 'driver = "line-scanner"\nport = "/dev/ttyUSB0"'
+    with pytest.raises(ConfigError, match="already used"):
+        parse(lanes(relay("/dev/ttyUSB0", unit=7), scanner), folder)
+
+
+@pytest.mark.parametrize("setting", ["baud = 19200", 'parity = "E"', "timeout_ms = 700"])
+def test_a_bus_has_one_speed(setting: str, folder: Path) -> None:
+    """Two units of one port with other baud, parity or patience: the port is opened once, so one of them is wrong."""
+    name = setting.split()[0]
+    with pytest.raises(ConfigError, match=re.escape(f"lane[1].device[0].{name}")):
+        parse(lanes(relay("/dev/ttyUSB0"), relay("/dev/ttyUSB0", 2, setting)), folder)
+    assert len(parse(lanes(relay("/dev/ttyUSB0"), relay("/dev/ttyUSB0", 2)), folder).lanes) == 2
+
+
+def test_a_camera_is_never_shared_and_its_address_never_told(folder: Path) -> None:
+    """A stream's address may hold a password."""
+    camera = 'driver = "camera-scanner"\nsource = "rtsp://user:hush@camera/1"'
+    with pytest.raises(ConfigError, match="already used") as caught:
+        parse(lanes(camera, camera), folder)
+    assert "hush" not in str(caught.value)
+    with pytest.raises(ConfigError, match="already used"):
+        parse(
+            lanes(
+                camera.replace("rtsp://user:hush@camera/1", "0"),
+                camera.replace("rtsp://user:hush@camera/1", "/dev/video0"),
+            ),
+            folder,
+        )
+
+
+def test_relative_places_start_at_the_files_folder(folder: Path) -> None:
+    """Ports too, wherever the service was started; a folder of pictures keeps its final slash."""
+    pictures = 'driver = "camera-scanner"\nsource = "pictures/"'
+    config = parse(lanes('driver = "samv"\nport = "ports/reader"', pictures), folder)
+    assert config.lanes[0].devices[0].settings["port"] == f"{folder}/ports/reader"
+    assert config.lanes[1].devices[0].settings["source"] == f"{folder}/pictures/"
+
+
+def test_sixty_four_lanes_load(folder: Path) -> None:
+    """A long gate line; and more than the service carries is refused with the number."""
+    samv = [f'driver = "samv"\nport = "/dev/reader{number}"' for number in range(201)]
+    assert len(parse(lanes(*samv[:64]), folder).lanes) == 64
+    with pytest.raises(ConfigError, match="lane: has 201 entries: at most 200"):
+        parse(lanes(*samv), folder)
+
+
+def test_an_empty_list_of_lanes_loads(folder: Path) -> None:
+    """A station that only answers ticket systems."""
+    assert parse(lanes(), folder).lanes == ()
+
+
+def test_two_feeds_of_one_issuer_are_refused(folder: Path) -> None:
+    """By place and name."""
+    feed = CONTRACT[CONTRACT.index("[[feed]]") : CONTRACT.index("[policy]")]
+    with pytest.raises(ConfigError, match=re.escape("feed[1].issuer: 'AKM' stands twice")):
+        parse(CONTRACT.replace("[policy]", feed + "[policy]"), folder)
+
+
+def test_every_role_may_have_a_socket_with_its_group(folder: Path) -> None:
+    """One unix socket per role, guarded by mode and group."""
+    own = grp.getgrgid(os.getgid()).gr_name
+    text = CONTRACT.replace(
+        "trust_loopback = false", f'lane_socket = "lane.sock"\nfeed_socket = "feed.sock"\nfeed_group = "{own}"'
+    )
+    config = parse(text, folder).grpc
+    assert (config.lane_socket, config.feed_socket) == (folder / "lane.sock", folder / "feed.sock")
+    assert config.socket_groups == {"feed": own}
+
+
+def test_every_error_names_the_file(folder: Path) -> None:
+    """And the place inside it, from every table."""
+    path = folder / "my.toml"
+    for text, place in (
+        ("[station]", "station.data_dir"),
+        (CONTRACT.replace("unit = 1", "unti = 1"), "device[2].unti"),
+    ):
+        path.write_text(text, "utf-8")
+        with pytest.raises(ConfigError, match=re.escape(f"{path}: ")) as caught:
+            load(path)
+        assert place in str(caught.value)
+
+
+def test_a_whole_table_is_not_poured_into_an_error(folder: Path) -> None:
+    """What is shown of a wrong value is short."""
+    with pytest.raises(ConfigError) as caught:
+        parse(CONTRACT.replace('id = "A1"', f'id = "{"x" * 5000}"'), folder)
+    assert len(str(caught.value)) < 300
+
+
 def test_a_file_that_is_none_is_refused(tmp_path: Path) -> None:
     """Missing, binary, not TOML: each says so and names the file."""
     with pytest.raises(ConfigError, match="give the station's TOML file"):
@@ -140,3 +289,10 @@ def test_a_file_that_is_none_is_refused(tmp_path: Path) -> None:
     (tmp_path / "broken.toml").write_text("[station")
     with pytest.raises(ConfigError, match="is not TOML"):
         load(tmp_path / "broken.toml")
+    (tmp_path / "deep.toml").write_text(f"a = {'[' * 9000}{']' * 9000}")
+    with pytest.raises(ConfigError, match="nested too deep"):
+        load(tmp_path / "deep.toml")
+    with pytest.raises(ConfigError, match="larger than"):
+        load(Path("/dev/zero"))
+    with pytest.raises(ConfigError, match="Is a directory: give"):
+        load(tmp_path)
