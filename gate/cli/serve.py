@@ -13,8 +13,11 @@ from gate.station.station import Station
 def serve(path: Path, event_loop: str) -> None:
     """Run the controller of `path` until it is told to stop. Raises ConfigError and what the station raises."""
     settings = config.load(path)
-    with asyncio.Runner(loop_factory=_LOOPS[event_loop]) as runner:
-        runner.run(_run(settings))
+    try:
+        with asyncio.Runner(loop_factory=_LOOPS[event_loop]) as runner:
+            runner.run(_run(settings))
+    except config.ConfigError as error:  # found only when the file's files were opened
+        raise config.ConfigError(str(path), str(error)) from error
 
 
 def _uvloop() -> asyncio.AbstractEventLoop:
@@ -29,9 +32,14 @@ _LOOPS: Mapping[str, Callable[[], asyncio.AbstractEventLoop]] = {"asyncio": asyn
 async def _run(settings: config.Config) -> None:
     station = Station(settings)
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, station.stop)
     rpc = RpcServer(settings.grpc, station, station.metrics.status_request)
+
+    def stop() -> None:
+        rpc.stopping()  # whoever sends passengers or calls here learns of it before the last passages have ended
+        station.stop()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop)
     await rpc.start()
     try:
         async with asyncio.TaskGroup() as group:

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Mapping
 from typing import Any
 
 import grpc
@@ -16,6 +16,8 @@ from gate.rpc.errors import CallError, Context, abort
 
 log = logging.getLogger(__name__)
 
+MESSAGE_BYTES_MAX = 1 << 20  # a batch of 1,000 queries of documents has 200 kB
+CALLS_MAX = 256  # at once a listener: 64 streams of each kind and room for queries
 WRITE_S = 10.0  # a client that takes no message for so long reads no more; its stream is ended
 
 CallDone = Callable[[str, str, float], None]  # method, status code, seconds
@@ -35,6 +37,7 @@ class Gatekeeper(grpc.aio.ServerInterceptor):  # type: ignore[type-arg] # generi
     def __init__(self, roles_of: auth.RolesOf, call_done: CallDone) -> None:
         self._roles_of = roles_of
         self._call_done = call_done
+        self._open = 0
 
     async def intercept_service(
         self,
@@ -44,26 +47,29 @@ class Gatekeeper(grpc.aio.ServerInterceptor):  # type: ignore[type-arg] # generi
         """Wrap the handler of a call."""
         handler = await continuation(details)
         if handler is None:
-            return None  # grpc answers UNIMPLEMENTED
+            return grpc.stream_stream_rpc_method_handler(self._unknown)  # takes calls of every shape
         kind, make = _SHAPES[handler.request_streaming, handler.response_streaming]
         wrap = self._stream if handler.response_streaming else self._unary
-        decode = handler.request_deserializer
-        if not handler.request_streaming:
-            decode = _keeping_errors(decode)
+        decode = _keeping_errors(handler.request_deserializer)
         return make(wrap(details.method, getattr(handler, kind)), decode, handler.response_serializer)
+
+    async def _unknown(self, requests: object, context: Context) -> None:
+        # One name for all of them: a stranger's inventions must not become labels of metrics.
+        async with self._call("unknown", context):
+            text = "there is no such method: server reflection names all"
+            raise CallError(grpc.StatusCode.UNIMPLEMENTED, Reason.REQUEST_INVALID, text)
 
     def _unary(self, method: str, inner: Any) -> Any:
         async def call(request: Any, context: Context) -> Any:
-            async with _Call(method, context, self._call_done):
-                self._admit(method, request, context)
-                return await inner(request, context)
+            async with self._call(method, context):
+                return await inner(self._admit(method, request, context), context)
 
         return call
 
     def _stream(self, method: str, inner: Callable[[Any, Context], AsyncGenerator[Any, None]]) -> Any:
         async def call(request: Any, context: Context) -> None:
-            async with _Call(method, context, self._call_done):
-                self._admit(method, request, context)
+            async with self._call(method, context):
+                request = self._admit(method, request, context)
                 # Closed before the error is sent: a client that reads no more must not keep its subscription too.
                 async with contextlib.aclosing(inner(request, context)) as replies:
                     async for reply in replies:
@@ -71,22 +77,49 @@ class Gatekeeper(grpc.aio.ServerInterceptor):  # type: ignore[type-arg] # generi
 
         return call
 
-    def _admit(self, method: str, request: Any, context: Context) -> None:
+    @contextlib.asynccontextmanager
+    async def _call(self, method: str, context: Context) -> AsyncGenerator[None, None]:
+        self._open += 1
+        try:
+            async with _Call(method, context, self._call_done):
+                yield
+        finally:
+            self._open -= 1
+
+    def _admit(self, method: str, request: Any, context: Context) -> Any:
+        """The request, or what is raised while it is read. Raises CallError, DecodeError."""
+        if self._open > CALLS_MAX:
+            text = "too many calls are open at this address: end some, then try again"
+            raise CallError(grpc.StatusCode.RESOURCE_EXHAUSTED, Reason.TOO_MANY_SUBSCRIBERS, text, limit=str(CALLS_MAX))
         auth.admit(method, self._roles_of(context))
-        if isinstance(request, DecodeError):
-            raise request
+        return _readable(request) if isinstance(request, AsyncIterable) else _good(request)
 
 
 def _keeping_errors(decode: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
     """`decode`, but what cannot be decoded becomes a value: grpc would log a traceback and answer UNKNOWN."""
 
     def kept(raw: bytes) -> Any:
+        if len(raw) > MESSAGE_BYTES_MAX:
+            text = f"the message has {len(raw)} bytes, at most {MESSAGE_BYTES_MAX} are taken: split it"
+            limit = str(MESSAGE_BYTES_MAX)
+            return CallError(grpc.StatusCode.RESOURCE_EXHAUSTED, Reason.REQUEST_INVALID, text, limit=limit)
         try:
             return decode(raw)
         except DecodeError as error:
             return error
 
     return kept
+
+
+def _good(request: Any) -> Any:
+    if isinstance(request, (DecodeError, CallError)):
+        raise request
+    return request
+
+
+async def _readable(requests: AsyncIterable[Any]) -> AsyncGenerator[Any, None]:
+    async for request in requests:
+        yield _good(request)
 
 
 async def _write(context: Context, reply: Any) -> None:

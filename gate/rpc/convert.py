@@ -12,7 +12,7 @@ from gate.station.prompts import APPEAL_CONTACT, prompts
 from gate.station.state import DeviceState, FeedState, LaneState, StatusAnswer
 from gate.v1 import feed_pb2, lane_pb2, passage_pb2, reason_pb2, status_pb2
 
-_TIME_MAX_S = 253_402_300_799  # 9999-12-31T23:59:59Z, the last Timestamp (google/protobuf/timestamp.proto)
+TIME_MAX_S = 253_402_300_799  # 9999-12-31T23:59:59Z, the last Timestamp (google/protobuf/timestamp.proto)
 _SPAN_MAX_S = 315_576_000_000  # the longest Duration (google/protobuf/duration.proto)
 
 
@@ -35,7 +35,7 @@ def timestamp(utc_s: float | None) -> Timestamp | None:
     if utc_s is None:
         return None
     message = Timestamp()
-    message.FromMicroseconds(round(_within(utc_s, 0, _TIME_MAX_S) * 1e6))
+    message.FromMicroseconds(round(_within(utc_s, 0, TIME_MAX_S) * 1e6))
     return message
 
 

@@ -89,7 +89,8 @@ class LaneServicer(lane_pb2_grpc.LaneServiceServicer):
         """Set a lane's mode."""
         mode = convert.enum_name(lane_pb2.LaneMode, "LANE_MODE", request.mode)
         if not mode:
-            raise invalid("mode", "is required: ENTRY, EXIT, BOTH, CLOSED, FREE or MAINTENANCE")
+            what = "is not known here" if request.mode else "is required"
+            raise invalid("mode", f"{what}: ENTRY, EXIT, BOTH, CLOSED, FREE or MAINTENANCE")
         lane_id, operator = required(request, "lane_id"), required(request, "operator")
         return lane_pb2.SetLaneModeResponse(lane=self._lane(lambda: self._view.set_mode(lane_id, mode, operator)))
 

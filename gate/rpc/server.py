@@ -4,6 +4,8 @@ import asyncio
 import contextlib
 import logging
 import os
+import shutil
+import socket
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -14,7 +16,7 @@ from grpc_reflection.v1alpha import reflection
 
 from gate import config
 from gate.rpc import auth
-from gate.rpc.calls import CallDone, Gatekeeper
+from gate.rpc.calls import CALLS_MAX, MESSAGE_BYTES_MAX, CallDone, Gatekeeper
 from gate.rpc.feed import FeedServicer
 from gate.rpc.health import Health
 from gate.rpc.lane import LaneServicer
@@ -35,15 +37,18 @@ from gate.v1 import (
 
 log = logging.getLogger(__name__)
 
-MESSAGE_BYTES_MAX = 1 << 20  # a batch of 1,000 queries of documents has 200 kB
-CALLS_MAX = 256  # at once a listener: 64 streams of each kind and room for queries
+# grpc's own limits, which refuse without ErrorInfo, lie where a client can no longer be told in good order: ours are
+# `MESSAGE_BYTES_MAX` and `CALLS_MAX` of calls.py.
+WIRE_BYTES_MAX = 4 * MESSAGE_BYTES_MAX
+WIRE_CALLS_MAX = 2 * CALLS_MAX
 CALLS_PER_CONNECTION_MAX = 100  # so that one client whose streams are stuck leaves room for the others
 HEALTH_S = 0.5
 STOP_S = 2.0
 SOCKET_MODE = 0o660  # the socket's group is the role
+_ANSWER_S = 1.0  # a listener on the same machine answers at once
 SOCKET_PATH_BYTES_MAX = 107  # sockaddr_un.sun_path without its end (man 7 unix)
 _OPTIONS = (
-    ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
+    ("grpc.max_receive_message_length", WIRE_BYTES_MAX),
     ("grpc.max_concurrent_streams", CALLS_PER_CONNECTION_MAX),
     ("grpc.so_reuseport", 0),  # a second controller on the same port is an error, not a load balancer
     ("grpc.keepalive_time_ms", 30_000),
@@ -84,7 +89,7 @@ class RpcServer:
         settings = self._settings
         for address in settings.listen:
             await self._listen(address)
-        for role in ("operator", "ticketing", "auditor"):
+        for role in config.SOCKET_ROLES:
             path = getattr(settings, f"{role}_socket")
             if path is not None:
                 await self._listen_unix(path, role)
@@ -101,9 +106,13 @@ class RpcServer:
         for lane in self._view.lanes():
             self._health.set(f"gate.lane.{lane.lane_id}", lane.works)
 
+    def stopping(self) -> None:
+        """Tell health checkers that the station ends; calls are still answered."""
+        self._health.stop()
+
     async def stop(self) -> None:
         """Tell health checkers, give calls 2 s, and remove the sockets."""
-        self._health.stop()
+        self.stopping()
         await asyncio.gather(*(server.stop(STOP_S) for server in self._servers))
         for path in self._sockets:
             path.unlink(missing_ok=True)
@@ -130,12 +139,22 @@ class RpcServer:
         with _only_owner_and_group():
             self._bind(str(path), lambda: server.add_insecure_port(f"unix:{path}"))
         self._sockets.append(path)
-        os.chmod(path, SOCKET_MODE)
+        self._give(path, role)
         await self._begin(server, f"unix:{path}")
+
+    def _give(self, path: Path, role: str) -> None:
+        group = self._settings.socket_groups.get(role)
+        try:
+            if group:
+                shutil.chown(path, group=group)
+            os.chmod(path, SOCKET_MODE)
+        except (OSError, LookupError) as error:
+            text = f"{path} cannot be given to group {group}: make the service's user a member of it"
+            raise OSError(text) from error
 
     def _server(self, roles_of: auth.RolesOf) -> grpc.aio.Server:
         keeper = Gatekeeper(roles_of, self._call_done)
-        server = grpc.aio.server(interceptors=[keeper], options=_OPTIONS, maximum_concurrent_rpcs=CALLS_MAX)
+        server = grpc.aio.server(interceptors=[keeper], options=_OPTIONS, maximum_concurrent_rpcs=WIRE_CALLS_MAX)
         status_pb2_grpc.add_StatusServiceServicer_to_server(self._status, server)
         lane_pb2_grpc.add_LaneServiceServicer_to_server(LaneServicer(self._view), server)
         passage_pb2_grpc.add_PassageServiceServicer_to_server(PassageServicer(self._view), server)
@@ -168,8 +187,23 @@ def _make_way(path: Path) -> None:
     if path.exists():
         if not path.is_socket():
             raise OSError(f"{path} is there and no socket: move it away")
+        if _answers(path):
+            raise OSError(f"gRPC cannot listen on {path}: another controller answers there; stop it")
         path.unlink()
     path.parent.mkdir(parents=True, exist_ok=True)
+
+
+def _answers(path: Path) -> bool:
+    """Whether somebody listens at the socket; one that a killed controller left refuses."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.settimeout(_ANSWER_S)
+        try:
+            probe.connect(str(path))
+        except (ConnectionRefusedError, FileNotFoundError):
+            return False
+        except OSError:
+            return True  # busy, or of another kind: somebody's in any case
+    return True
 
 
 @contextlib.contextmanager

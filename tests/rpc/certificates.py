@@ -36,10 +36,10 @@ class Authority:
     def pem(self) -> bytes:
         return self.certificate.public_bytes(Encoding.PEM)
 
-    def identity(self, *, unit: str = "", uri: str = "", host: str = "") -> Identity:
-        """A certificate with these names, for a server or a client."""
+    def identity(self, *, unit: str = "", uri: str = "", host: str = "", days: tuple[int, int] = (-1, 1)) -> Identity:
+        """A certificate with these names, for a server or a client; `days` from now it begins and ends."""
         key = ec.generate_private_key(ec.SECP256R1())
-        builder = _builder(_name("peer", unit), self.certificate.subject, key.public_key())
+        builder = _builder(_name("peer", unit), self.certificate.subject, key.public_key(), days)
         names = [x509.UniformResourceIdentifier(uri)] if uri else []
         hosts = [x509.DNSName(host)] if host else []
         if names or hosts:
@@ -62,11 +62,13 @@ def _name(common: str, unit: str = "") -> x509.Name:
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common), *units])
 
 
-def _builder(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:
+def _builder(
+    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, days: tuple[int, int] = (-1, 1)
+) -> x509.CertificateBuilder:
     now = datetime.datetime.now(datetime.UTC)
-    day = datetime.timedelta(days=1)
+    begins, ends = (now + datetime.timedelta(days=day) for day in days)
     builder = x509.CertificateBuilder().subject_name(subject).issuer_name(issuer).public_key(key)
-    return builder.serial_number(x509.random_serial_number()).not_valid_before(now - day).not_valid_after(now + day)
+    return builder.serial_number(x509.random_serial_number()).not_valid_before(begins).not_valid_after(ends)
 
 
 def station_tls(folder: Path) -> config.Tls:

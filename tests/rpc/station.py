@@ -158,7 +158,7 @@ async def connected() -> AsyncIterator[tuple[Served, grpc.aio.Channel]]:
 
 def sockets(folder: Path) -> config.Grpc:
     """A unix socket for each role that can have one, and no port."""
-    return config.Grpc((), *(folder / f"{role}.sock" for role in ("operator", "ticketing", "auditor")))
+    return config.Grpc((), *(folder / f"{role}.sock" for role in config.SOCKET_ROLES))
 
 
 async def refusal(call: Awaitable[Any]) -> tuple[grpc.StatusCode, str, dict[str, str]]:

@@ -7,7 +7,7 @@ import grpc
 import grpc.aio
 import pytest
 
-from gate.rpc.server import CALLS_MAX, MESSAGE_BYTES_MAX
+from gate.rpc.calls import CALLS_MAX, MESSAGE_BYTES_MAX
 from gate.v1 import lane_pb2, passage_pb2, status_pb2
 from gate.v1.passage_pb2_grpc import PassageServiceStub
 from gate.v1.status_pb2_grpc import StatusServiceStub
@@ -15,6 +15,7 @@ from tests.rpc.station import connected, refusal
 from tests.rpc.test_status import query
 
 CHECK = "/gate.v1.StatusService/CheckStatus"
+REFLECT = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
 GET_LANE = "/gate.v1.LaneService/GetLane"
 _FIELD_1000 = b"\xc2\x3e"  # tag of field 1000, length-delimited
 
@@ -33,6 +34,44 @@ def test_an_oversize_message_is_refused(compression: grpc.Compression) -> None:
             assert surface.codes("CheckStatus") == ["OK"]
 
     asyncio.run(story())
+
+
+@pytest.mark.parametrize("method", [CHECK, "/gate.v1.LaneService/WatchLanes"])
+def test_a_message_that_is_too_long_is_named(method: str) -> None:
+    """One byte above 1 MiB: ErrorInfo with the limit, for calls and streams; at 1 MiB it is looked at."""
+
+    async def story() -> None:
+        async with connected() as (_, link):
+            for size, expected in (
+                (MESSAGE_BYTES_MAX + 1, "RESOURCE_EXHAUSTED"),
+                (MESSAGE_BYTES_MAX, "INVALID_ARGUMENT"),
+            ):
+                message = _FIELD_1000 + b"\xff" * (size - len(_FIELD_1000))
+                call = (
+                    link.unary_stream(method)(message).read()
+                    if "Watch" in method
+                    else link.unary_unary(method)(message)
+                )
+                code, reason, metadata = await refusal(call)
+                assert (code.name, reason) == (expected, "REQUEST_INVALID")
+                assert metadata == ({"limit": str(MESSAGE_BYTES_MAX)} if size > MESSAGE_BYTES_MAX else {})
+
+    asyncio.run(story())
+
+
+def test_garbage_in_a_stream_of_requests_is_named(caplog: pytest.LogCaptureFixture) -> None:
+    """Reflection takes a stream: what is no request ends it as any call's would, and fills no log."""
+
+    async def story() -> None:
+        async with connected() as (_, link):
+            call = link.stream_stream(REFLECT)()
+            await call.write(b"\xff\xff\xff")
+            code, reason, _ = await refusal(call.read())
+            assert (code, reason) == (grpc.StatusCode.INVALID_ARGUMENT, "REQUEST_INVALID")
+
+    with caplog.at_level(logging.WARNING):
+        asyncio.run(story())
+    assert not [record for record in caplog.records if record.exc_info]
 
 
 def test_a_full_batch_fits_into_a_message() -> None:
@@ -94,13 +133,15 @@ def test_garbage_from_who_may_not_ask_is_refused_for_that(caplog: pytest.LogCapt
 
 @pytest.mark.parametrize("method", ["/gate.v1.LaneService/OpenAll", "/gate.v2.LaneService/GetLane", "/x"])
 def test_an_unknown_method_is_unimplemented(method: str) -> None:
-    """And nothing else happens."""
+    """With an ErrorInfo, for calls and streams; nothing else happens, and no metric learns the invented name."""
 
     async def story() -> None:
         async with connected() as (surface, link):
-            code, _, _ = await refusal(link.unary_unary(method)(b""))
-            assert code is grpc.StatusCode.UNIMPLEMENTED
+            for call in (link.unary_unary(method)(b""), link.unary_stream(method)(b"").read()):
+                code, reason, _ = await refusal(call)
+                assert (code, reason) == (grpc.StatusCode.UNIMPLEMENTED, "REQUEST_INVALID")
             assert surface.station.asked == []
+            assert [(name, code) for name, code, _ in surface.calls] == [("unknown", "UNIMPLEMENTED")] * 2
 
     asyncio.run(story())
 
@@ -133,13 +174,12 @@ def test_calls_at_once_are_bounded() -> None:
                 grpc.aio.insecure_channel(surface.address, options=(("grpc.use_local_subchannel_pool", 1),))
                 for _ in range(4)
             ]
-            reflect = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
-            open_calls = [links[n % 4].stream_stream(reflect)() for n in range(CALLS_MAX)]
+            open_calls = [links[n % 4].stream_stream(REFLECT)() for n in range(CALLS_MAX)]
             for call in open_calls:
                 await call.write(b"\x3a\x00")  # list_services
                 await call.read()
-            code, _, _ = await refusal(link.unary_unary(GET_LANE)(lane_pb2.GetLaneRequest().SerializeToString()))
-            assert code is grpc.StatusCode.RESOURCE_EXHAUSTED
+            code, reason, _ = await refusal(link.unary_unary(GET_LANE)(lane_pb2.GetLaneRequest().SerializeToString()))
+            assert (code, reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "TOO_MANY_SUBSCRIBERS")
             for call in open_calls:
                 call.cancel()
             for one in links:

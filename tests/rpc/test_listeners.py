@@ -1,6 +1,7 @@
 """Where the service listens, and what it says when it cannot."""
 
 import asyncio
+import grp
 import os
 import socket
 import stat
@@ -41,7 +42,7 @@ def test_a_socket_is_open_to_its_owner_and_group_only(umask: int, tmp_path: Path
         try:
             async with served(sockets(tmp_path)):
                 modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.glob("*.sock")}
-                assert modes == dict.fromkeys(("operator.sock", "ticketing.sock", "auditor.sock"), 0o660)
+                assert modes == {f"{role}.sock": 0o660 for role in config.SOCKET_ROLES}
                 assert os.umask(umask) == umask
             assert list(tmp_path.glob("*.sock")) == []
         finally:
@@ -59,6 +60,35 @@ def test_a_socket_that_a_killed_controller_left_is_replaced(tmp_path: Path) -> N
             left.bind(str(path))
         async with served(config.Grpc((), operator_socket=path)), grpc.aio.insecure_channel(f"unix:{path}") as link:
             assert (await LaneServiceStub(link).ListLanes(lane_pb2.ListLanesRequest())).lanes
+
+    asyncio.run(story())
+
+
+def test_a_socket_that_a_running_controller_answers_is_left_to_it(tmp_path: Path) -> None:
+    """The second controller does not start, and the first one still answers on its socket."""
+
+    async def story() -> None:
+        settings = config.Grpc((), operator_socket=tmp_path / "operator.sock")
+        async with served(settings):
+            assert "another controller answers there" in str(await refused(settings))
+            async with grpc.aio.insecure_channel(f"unix:{settings.operator_socket}") as link:
+                assert (await LaneServiceStub(link).ListLanes(lane_pb2.ListLanesRequest())).lanes
+
+    asyncio.run(story())
+
+
+def test_a_socket_goes_to_its_group(tmp_path: Path) -> None:
+    """The group of the file is the role; a group that we may not give it to is named, and nothing listens."""
+    path = tmp_path / "operator.sock"
+    own = grp.getgrgid(os.getgroups()[-1] if os.getgroups() else os.getgid())
+
+    async def story() -> None:
+        async with served(config.Grpc((), operator_socket=path, socket_groups={"operator": own.gr_name})):
+            assert path.stat().st_gid == own.gr_gid
+            assert stat.S_IMODE(path.stat().st_mode) == 0o660
+        error = await refused(config.Grpc((), operator_socket=path, socket_groups={"operator": "no-such-group"}))
+        assert "cannot be given to group no-such-group" in str(error)
+        assert not path.exists()
 
     asyncio.run(story())
 

@@ -101,7 +101,7 @@ def test_a_certificate_opens_what_the_protos_say_and_no_more(role: str, tmp_path
     asyncio.run(story())
 
 
-@pytest.mark.parametrize("role", ["operator", "ticketing", "auditor"])
+@pytest.mark.parametrize("role", ROLES)
 def test_a_socket_has_its_one_role(role: str, tmp_path: Path) -> None:
     """The socket of a role opens what the protos say for it, and no more."""
 
@@ -171,12 +171,18 @@ def test_only_names_of_roles_count_in_a_certificate(names: dict[str, str], expec
     asyncio.run(story())
 
 
-@pytest.mark.parametrize("known", [False, True])
-def test_without_a_certificate_of_our_authority_nobody_is_heard(known: bool, tmp_path: Path) -> None:
-    """No certificate, or one signed elsewhere, even with a role in it: no connection at all, not for health either."""
+@pytest.mark.parametrize("shows", ["nothing", "elsewhere's", "an expired one", "one of tomorrow"])
+def test_without_a_certificate_of_our_authority_nobody_is_heard(shows: str, tmp_path: Path) -> None:
+    """None, one signed elsewhere, or one out of its days, even with a role in it: no connection, not even for health."""
 
     async def story() -> None:
-        stranger = authority("elsewhere").identity(uri="gate:role:operator") if known else None
+        uri = "gate:role:operator"
+        stranger = {
+            "nothing": None,
+            "elsewhere's": authority("elsewhere").identity(uri=uri),
+            "an expired one": authority().identity(uri=uri, days=(-3, -2)),
+            "one of tomorrow": authority().identity(uri=uri, days=(1, 2)),
+        }[shows]
         async with served(config.Grpc(("0.0.0.0:0",), tls=station_tls(tmp_path))) as surface:
             async with channel(surface.address, stranger) as link:
                 with pytest.raises(grpc.aio.AioRpcError) as refused:
