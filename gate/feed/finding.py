@@ -1,4 +1,4 @@
-"""What the store knows of one subject from one issuer: listed, not listed, or not known and why. Never a decision."""
+"""What the store knows of one subject from one issuer. Never a decision: that is made in `policy` by rules."""
 
 import enum
 from dataclasses import dataclass
@@ -28,20 +28,21 @@ class FreshnessLimits:
 
 @dataclass(frozen=True, slots=True)
 class Freshness:
-    """As of when the issuer spoke. A time from the future is as untrustworthy as one long past: EXPIRED."""
+    """As of when the issuer, or its partition, spoke. A time from the future is as untrustworthy as one long past."""
 
     as_of_utc_s: float
+    partition: str = ""  # whose time it is; "" the whole feed's
 
     def age_s(self, now: Moment) -> float:
-        """Seconds since the issuer produced what we hold; negative when it claims to come from the future."""
+        """Seconds since then; negative when it claims to come from the future."""
         return now.utc_s - self.as_of_utc_s
 
-    def band(self, limits: FreshnessLimits, now: Moment) -> Band:
-        """The band at `now`."""
+    def band(self, limits: FreshnessLimits, now: Moment, clock_trusted: bool = True) -> Band:
+        """The band at `now`. By a clock in doubt nothing is fresh: its age is a guess."""
         age_s = self.age_s(now)
         if age_s < -FUTURE_TOLERANCE_S or age_s >= limits.expired_after_s:
             return Band.EXPIRED
-        return Band.AGED if age_s >= limits.aged_after_s else Band.FRESH
+        return Band.FRESH if age_s < limits.aged_after_s and clock_trusted else Band.AGED
 
 
 class Missing(enum.StrEnum):
@@ -50,12 +51,20 @@ class Missing(enum.StrEnum):
     NO_FEED = "NO_FEED"  # nothing of this issuer has ever been applied
     STORE_DAMAGED = "STORE_DAMAGED"  # what was read does not match its checksum
     STORE_UNREADABLE = "STORE_UNREADABLE"  # the store cannot be opened or read
-    PEPPER_MISSING = "PEPPER_MISSING"  # the snapshot's pepper_id is not among our peppers: no key can be computed
+    STORE_OTHER_VERSION = "STORE_OTHER_VERSION"  # it was written by another release
+    PEPPER_MISSING = "PEPPER_MISSING"  # the feed's pepper_id is not among our peppers: no key can be computed
+
+
+class Uncovered(enum.StrEnum):
+    """Why an issuer whose feed we hold says nothing of somebody."""
+
+    UNKNOWN_PERSON = "UNKNOWN_PERSON"  # the feed knows everybody enrolled, and this subject is not among them
+    UNKNOWN_PARTITION = "UNKNOWN_PARTITION"  # enrolled in a region of which the feed says nothing (yet)
 
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """The issuer's feed has an entry for this subject."""
+    """The issuer's feed tells this subject's status exactly."""
 
     issuer: str
     status: CredentialStatus
@@ -64,15 +73,42 @@ class Listed:
     valid_until_utc_s: int | None  # None: until changed
     sequence: int
     freshness: Freshness
+    reason: int = 0  # the issuer's reason code; 0: none given
+    residence: str = ""  # GB/T 2260 code, where the issuer tells it
+
+
+@dataclass(frozen=True, slots=True)
+class Enrolled:
+    """The issuer knows this subject and tells nothing of it: it has the default status of its partition."""
+
+    issuer: str
+    status: CredentialStatus  # the partition's default at the instant of the look-up
+    asserted_by: str  # the partition
+    effective_utc_s: int  # since when the default has this status
+    valid_until_utc_s: int | None
+    sequence: int
+    freshness: Freshness
+    reason: int = 0
+    residence: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class NotListed:
-    """The issuer's feed is there and has no entry for this subject. Absence is not green."""
+    """The issuer's feed lists only some colours and not this subject. Absence is not green."""
 
     issuer: str
     sequence: int
     freshness: Freshness
+
+
+@dataclass(frozen=True, slots=True)
+class NotCovered:
+    """The issuer's feed is there and this subject is none of its people, or of a region it says nothing of."""
+
+    issuer: str
+    sequence: int
+    freshness: Freshness
+    why: Uncovered
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,4 +119,5 @@ class Unknown:
     why: Missing
 
 
-Finding = Listed | NotListed | Unknown
+Told = Listed | Enrolled  # with a status
+Finding = Told | NotListed | NotCovered | Unknown

@@ -1,31 +1,30 @@
-"""What an issuer publishes, as bytes and as values: snapshots of status entries. No files, no clock, no network.
+"""What an issuer says of people, as values and as the bytes that travel, are stored and are hashed.
 
-A snapshot file is
+A **state** of one subject is 28 bytes; with its 16-byte subject key it is an element of the issuer's set:
 
-    magic 8 | header length u32 | signature 64 | header (JSON, canonical) | entries, 32 bytes each, sorted by key
+    status u8 | reason u8 | 0 u16 | asserted by u32 | partition u32
+    | effective u32 | valid until u32 | revision u32 | residence u32
 
-Ed25519 signs magic and header; the header holds the SHA-256 of all entries, so nothing is unsigned. Numbers in the
-header are whole, so that there is one canonical form. An entry:
-
-    subject key 16 | status u8 | reason u8 | asserted by u32 | effective u32 | valid until u32 (0: no end) | 0 u16
+Status 0 (all zero) is "not in the set"; 1-8 are colours, told exactly; 16 is "enrolled": one of the many greens of whom
+only partition and the last valid day are kept, which a table stores in six bytes (`table.py`).
 """
 
 import enum
-import json
-import re
 import struct
-from dataclasses import asdict, dataclass, field, fields
-from typing import Any
+from dataclasses import dataclass, field
 
-MAGIC = b"GATESNP1"
 KEY_SCHEME = "gate/subject/1"  # how subject keys are made: contract.md, "Subject key"
 KEY_BYTES = 16
-ENTRY_BYTES = 32
-SIGNATURE_BYTES = 64
-HEADER_BYTES_MAX = 4096  # a header of ours has 400; more is not ours
-PREFIX_BYTES = len(MAGIC) + 4 + SIGNATURE_BYTES
+STATE_BYTES = 28
+ELEMENT_BYTES = KEY_BYTES + STATE_BYTES
 COUNT_MAX = 300_000_000  # the Delta's 235.2 million people (operations.md 2.3), with room for visitors
-_ENTRY = struct.Struct(">16sBBIIIH")
+ABSENT = bytes(STATE_BYTES)
+# Days of validity count from the Beijing midnight that began 2020; 65,535 of them end in 2199.
+DAY_S = 86_400
+DAY_ZERO_UTC_S = 1_577_808_000
+DAY_MAX = 0xFFFF
+REGION_MAX = 999_999
+_STATE = struct.Struct(">BBHIIIIII")
 
 
 class CredentialStatus(enum.StrEnum):
@@ -41,8 +40,8 @@ class CredentialStatus(enum.StrEnum):
     UNKNOWN = "UNKNOWN"
 
 
-# Numbers in our own files only; 0 is none of them, so that zeroed bytes are an error and no status.
-_NUMBER = {
+# Numbers in our own files only; 0 is none of them, so that zeroed bytes are never a status.
+STATUS_NUMBER = {
     CredentialStatus.GREEN: 1,
     CredentialStatus.YELLOW: 2,
     CredentialStatus.RED: 3,
@@ -52,22 +51,32 @@ _NUMBER = {
     CredentialStatus.NOT_CLAIMED: 7,
     CredentialStatus.UNKNOWN: 8,
 }
-_STATUS = {number: status for status, number in _NUMBER.items()}
+_STATUS = {number: status for status, number in STATUS_NUMBER.items()}
+ENROLLED_NUMBER = 16
 
 
-class SnapshotError(ValueError):
-    """Bytes are not a snapshot of ours; the text says what is wrong, never quoting entries."""
+class FeedError(ValueError):
+    """Bytes are not a feed of ours; the text says what is wrong, never quoting entries."""
 
 
 class Kind(enum.StrEnum):
-    """What absence from a feed means."""
+    """What a feed holds, and so what absence from it means."""
 
-    FULL = "FULL"  # everybody whom the issuer has enrolled
+    FULL = "FULL"  # everybody enrolled, each told exactly; absent: not known to the issuer
+    RED_YELLOW = "RED_YELLOW"  # the Delta's daily files (health-codes.md 1.7); absent: not green, not known
+    NON_GREEN_WITH_ENROLMENT = (
+        "NON_GREEN_WITH_ENROLMENT"  # others than green exactly, greens compactly; absent: not known
+    )
+
+    @property
+    def knows_everybody(self) -> bool:
+        """Whether somebody absent is unknown to the issuer."""
+        return self is not Kind.RED_YELLOW
 
 
 @dataclass(frozen=True, slots=True)
 class StatusEntry:
-    """What an issuer says of one subject."""
+    """What an issuer says of one subject, exactly."""
 
     subject_key: bytes = field(repr=False)
     status: CredentialStatus
@@ -75,99 +84,87 @@ class StatusEntry:
     effective_utc_s: int
     valid_until_utc_s: int | None = None  # None: until changed
     reason: int = 0  # the issuer's reason code, 0-255; 0: none given
+    partition: str = ""  # GB/T 2260 code of the partition the subject belongs to; "": none
+    revision: int = 0  # the issuer's own counter; 0: none given
+    residence: str = ""  # GB/T 2260 code of residence, where the issuer tells it
 
     def encode(self) -> bytes:
-        """The 32 bytes of this entry."""
-        until = self.valid_until_utc_s or 0
-        return _ENTRY.pack(
-            self.subject_key,
-            _NUMBER[self.status],
+        """The 28 bytes of this state."""
+        return _STATE.pack(
+            STATUS_NUMBER[self.status],
             self.reason,
-            int(self.asserted_by),
-            self.effective_utc_s,
-            until,
             0,
+            int(self.asserted_by),
+            int(self.partition or 0),
+            self.effective_utc_s,
+            self.valid_until_utc_s or 0,
+            self.revision,
+            int(self.residence or 0),
         )
 
 
-def decode_entry(raw: bytes) -> StatusEntry:
-    """The entry in 32 bytes. Raises SnapshotError."""
-    if len(raw) != ENTRY_BYTES:
-        raise SnapshotError("an entry is cut off")
-    key, number, reason, asserted_by, effective, until, rest = _ENTRY.unpack(raw)
-    status = _STATUS.get(number)
-    if status is None or asserted_by > 999_999 or rest:
-        raise SnapshotError("an entry holds values that no publisher of ours writes")
-    return StatusEntry(key, status, f"{asserted_by:06d}", effective, until or None, reason)
-
-
 @dataclass(frozen=True, slots=True)
-class SnapshotHeader:
-    """What is signed: whose feed, which state of it, and the digest of all entries."""
+class Enrolment:
+    """One of the many greens: in `partition`, whose default status holds until the end of validity."""
 
-    issuer: str
-    sequence: int
-    kind: str
-    produced_utc_s: int
-    next_due_utc_s: int
-    count: int
-    content_digest: str  # SHA-256 of all entries, hexadecimal
-    key_scheme: str
-    pepper_id: str
-    key_id: str
+    partition: str
+    valid_until_day: int = 0  # first Beijing day of no validity, counted from `DAY_ZERO_UTC_S`; 0: no end
 
     def encode(self) -> bytes:
-        """The canonical JSON: keys sorted, no spaces, ASCII."""
-        return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode("ascii")
+        """The 28 bytes of this state."""
+        return _STATE.pack(ENROLLED_NUMBER, 0, 0, 0, int(self.partition), 0, self.valid_until_day, 0, 0)
 
-    def signed_bytes(self) -> bytes:
-        """What the signature is over."""
-        return MAGIC + self.encode()
-
-
-def encode_prefix(header: SnapshotHeader, signature: bytes) -> bytes:
-    """Everything before the entries."""
-    raw = header.encode()
-    return MAGIC + struct.pack(">I", len(raw)) + signature + raw
+    @property
+    def valid_until_utc_s(self) -> int | None:
+        """The instant of the last second's end; None when there is no end."""
+        return DAY_ZERO_UTC_S + self.valid_until_day * DAY_S if self.valid_until_day else None
 
 
-def header_length(prefix: bytes) -> tuple[int, bytes]:
-    """Length of the header and the signature, from the first `PREFIX_BYTES`. Raises SnapshotError."""
-    if len(prefix) < PREFIX_BYTES or not prefix.startswith(MAGIC):
-        raise SnapshotError("is not a snapshot of the gate")
-    length = int.from_bytes(prefix[len(MAGIC) : len(MAGIC) + 4], "big")
-    if not 2 <= length <= HEADER_BYTES_MAX:
-        raise SnapshotError(f"claims a header of {length} bytes; at most {HEADER_BYTES_MAX} are allowed")
-    return length, prefix[len(MAGIC) + 4 : PREFIX_BYTES]
+State = StatusEntry | Enrolment | None
 
 
-def decode_header(raw: bytes) -> SnapshotHeader:
-    """The header in its canonical JSON, and in no other form. Raises SnapshotError."""
-    try:
-        values = json.loads(raw.decode("ascii"))
-    except ValueError as error:
-        raise SnapshotError("header is not JSON") from error
-    if not isinstance(values, dict):
-        raise SnapshotError("header is not a JSON object")
-    header = SnapshotHeader(**_checked(values))
-    if header.encode() != raw:
-        raise SnapshotError("header is not in canonical form")
-    return header
+def encode_state(state: State) -> bytes:
+    """The 28 bytes of `state`; None is "not in the set"."""
+    return ABSENT if state is None else state.encode()
 
 
-def _checked(values: dict[str, Any]) -> dict[str, Any]:
-    wanted = {f.name: f.type for f in fields(SnapshotHeader)}
-    if set(values) != set(wanted):
-        raise SnapshotError(f"header has not exactly the fields {', '.join(sorted(wanted))}")
-    for name, kind in wanted.items():
-        if type(values[name]) is not kind:
-            raise SnapshotError(f"header field {name} has the wrong type")
-        if kind is int and not 0 <= values[name] < 1 << 63:
-            raise SnapshotError(f"header field {name} is out of range")
-    if values["kind"] not in set(Kind):
-        raise SnapshotError("header field kind is not FULL: a newer publisher? update the station")
-    if not re.fullmatch(r"[0-9a-f]{64}", values["content_digest"]):
-        raise SnapshotError("header field content_digest is not a SHA-256")
-    if values["count"] > COUNT_MAX:
-        raise SnapshotError(f"header claims more than {COUNT_MAX} entries")
-    return values
+def decode_state(key: bytes, raw: bytes) -> State:
+    """The state in 28 bytes. Raises FeedError for what no publisher of ours writes."""
+    if raw == ABSENT:
+        return None
+    if len(raw) != STATE_BYTES:
+        raise FeedError("a state is cut off")
+    number, reason, rest, asserted_by, partition, effective, until, revision, residence = _STATE.unpack(raw)
+    if rest or max(asserted_by, partition, residence) > REGION_MAX:
+        raise FeedError("a state holds values that no publisher of ours writes")
+    if number == ENROLLED_NUMBER:
+        if reason or asserted_by or effective or revision or residence or until > DAY_MAX or not partition:
+            raise FeedError("an enrolment holds values that no publisher of ours writes")
+        return Enrolment(region(partition), until)
+    status = _STATUS.get(number)
+    if status is None:
+        raise FeedError("a state has a status that no publisher of ours writes")
+    return StatusEntry(
+        key,
+        status,
+        region(asserted_by),
+        effective,
+        until or None,
+        reason,
+        region(partition) if partition else "",
+        revision,
+        region(residence) if residence else "",
+    )
+
+
+def region(code: int) -> str:
+    """A GB/T 2260 code as its six digits."""
+    return f"{code:06d}"
+
+
+def enrolment_day(valid_until_utc_s: int | None) -> int | None:
+    """The day number of an end of validity that an enrolment can keep; None when it is no Beijing midnight of ours."""
+    if valid_until_utc_s is None:
+        return 0
+    day, rest = divmod(valid_until_utc_s - DAY_ZERO_UTC_S, DAY_S)
+    return day if rest == 0 and 0 < day <= DAY_MAX else None

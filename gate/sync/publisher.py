@@ -1,37 +1,53 @@
-"""The regional side: status rows in, a signed snapshot file out; and looking at one.
+"""The regional side: status rows in, a signed snapshot out, and the delta from the state before.
 
-The same rows, key, pepper and `produced` give the same bytes. Errors name file, line and column, never a number.
+Bounded memory however many rows: they are sorted into 256 parts on disk, and each part is finished on its own. The
+same rows, key, pepper and `produced` give the same bytes with Ed25519 (SM2 signs with a random number: there the
+content digest).
 """
 
-import csv
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
-from datetime import datetime
 from pathlib import Path
+from typing import BinaryIO
 
+import numpy as np
+import numpy.typing as npt
+
+from gate.feed import delta, table
+from gate.feed.digest import SetDigest
+from gate.feed.envelope import NO_DIGEST, Form, Header, encode_prefix
+from gate.feed.partitions import Default, Partition, canonical
 from gate.feed.records import (
+    ELEMENT_BYTES,
+    KEY_BYTES,
+    STATE_BYTES,
     CredentialStatus,
+    Enrolment,
     Kind,
-    SnapshotHeader,
     StatusEntry,
-    encode_prefix,
+    enrolment_day,
 )
+from gate.feed.states import Bytes2, fields, is_enrolled, is_exact, key_numbers, order
 from gate.sync.keyring import PrivateKey
+from gate.sync.rows import Row
+from gate.sync.spill import PARTS, Spill
+from gate.sync.state import OldState, StateHead, write_state
+from gate.sync.tablewriter import Hashing, TableWriter, ambiguous, salt_of
+from gate.sync.tokens import TokenTable
 
-COLUMNS = ("document_type", "number", "status", "asserted_by", "effective_at", "valid_until", "reason")
-_NEEDED = COLUMNS[:5]
-KeyOf = Callable[[str, str], bytes]  # (document_type, number) -> subject key; raises ValueError
+_LINE_BYTES = 4
 
 
 class PublishError(ValueError):
-    """The rows cannot be published; the text names line, column and what is allowed."""
+    """The rows cannot be published; the text names lines and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
 class Edition:
-    """What a snapshot says about itself."""
+    """What a publication says about itself."""
 
     issuer: str
     sequence: int
@@ -39,112 +55,282 @@ class Edition:
     next_due_utc_s: int
     key_scheme: str
     pepper_id: str
+    kind: Kind = Kind.FULL
+    partitions: tuple[Partition, ...] = ()  # those of enrolled people that are missing are green from the beginning
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One line of the CSV, checked."""
+@dataclass(slots=True)
+class Output:
+    """Where a publication goes: the snapshot, and on wish the state for the next delta, and the delta."""
 
-    line: int
-    entry: StatusEntry = field(repr=False)
-
-
-def read_csv(path: Path, key_of: KeyOf) -> Iterator[Row]:
-    """Rows of a CSV file with a header line (columns as `COLUMNS`, the last two optional). Raises PublishError."""
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file)
-            names = reader.fieldnames or []
-            for name in _NEEDED:
-                if name not in names:
-                    raise PublishError(f"{path}: has no column {name!r}; needed are {', '.join(_NEEDED)}")
-            for unknown in set(names) - set(COLUMNS):
-                raise PublishError(f"{path}: column {unknown!r} is not known; allowed are {', '.join(COLUMNS)}")
-            for raw in reader:
-                yield _row(path, reader.line_num, raw, key_of)
-    except OSError as error:
-        raise PublishError(f"{path}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise PublishError(f"{path}: is not UTF-8: save it as UTF-8") from error
+    snapshot: Path
+    state: Path | None = None
+    delta: Path | None = None
+    delta_from: Path | None = None
+    progress: Callable[[int], None] = field(default=lambda rows: None)
 
 
-def _row(path: Path, line: int, raw: dict[str, str], key_of: KeyOf) -> Row:
-    def fail(column: str, allowed: str) -> PublishError:
-        return PublishError(f"{path}:{line}: column {column!r} {allowed}")
-
-    try:
-        key = key_of((raw["document_type"] or "").strip(), (raw["number"] or "").strip())
-    except ValueError as error:
-        raise fail("number", f"is refused: {error}") from None
-    status = (raw["status"] or "").strip()
-    if status not in set(CredentialStatus):
-        raise fail("status", f"must be one of {', '.join(CredentialStatus)}")
-    asserted_by = (raw["asserted_by"] or "").strip()
-    if not (asserted_by.isascii() and asserted_by.isdigit() and len(asserted_by) in (6, 12)):
-        raise fail("asserted_by", "must be a GB/T 2260 code of 6 or 12 digits")
-    reason = (raw.get("reason") or "0").strip()
-    if not (reason.isascii() and reason.isdigit() and int(reason) < 256):
-        raise fail("reason", "must be 0 to 255")
-    effective = _time(raw["effective_at"])
-    if effective is None:
-        raise fail("effective_at", "must be an ISO 8601 time with its offset, e.g. 2020-04-01T08:00:00+08:00")
-    until_text = raw.get("valid_until") or ""
-    until = _time(until_text) if until_text.strip() else None
-    if until_text.strip() and until is None:
-        raise fail("valid_until", "must be empty or an ISO 8601 time with its offset")
-    return Row(line, StatusEntry(key, CredentialStatus(status), asserted_by[:6], effective, until, int(reason)))
-
-
-def _time(text: str | None) -> int | None:
-    try:
-        moment = datetime.fromisoformat((text or "").strip())
-    except ValueError:
-        return None
-    if moment.tzinfo is None:
-        return None  # Beijing or UTC? Eight hours too green or too red: never guess
-    seconds = int(moment.timestamp())
-    return seconds if 0 < seconds < 1 << 32 else None
-
-
-def publish(rows: Iterable[Row], edition: Edition, key: PrivateKey, out: Path) -> SnapshotHeader:
-    """Write the signed snapshot to `out`, whole or not at all. Raises PublishError, OSError."""
+def publish(rows: Iterable[Row], edition: Edition, key: PrivateKey, output: Output) -> list[Header]:
+    """Write the files of `output`, each whole or not at all; their headers. Raises PublishError, RowError, OSError."""
     if key.issuer != edition.issuer:
         raise PublishError(f"the key belongs to issuer {key.issuer!r}, not to {edition.issuer!r}")
-    entries = _sorted(rows)
-    digest = hashlib.sha256()
-    for raw in entries:
-        digest.update(raw)
-    header = SnapshotHeader(
-        issuer=edition.issuer,
-        sequence=edition.sequence,
-        kind=Kind.FULL.value,
-        produced_utc_s=edition.produced_utc_s,
-        next_due_utc_s=edition.next_due_utc_s,
-        count=len(entries),
-        content_digest=digest.hexdigest(),
-        key_scheme=edition.key_scheme,
-        pepper_id=edition.pepper_id,
-        key_id=key.key_id,
+    with ExitStack() as stack:
+        old = None
+        if output.delta_from:
+            old = stack.enter_context(OldState(output.delta_from))
+            _follows(old.head, edition)
+        gathered = _gather(rows, edition, output, stack)
+        return _write(gathered, edition, key, output, old, stack)
+
+
+def _follows(head: StateHead, edition: Edition) -> None:
+    for what, before, now in (
+        ("issuer", head.issuer, edition.issuer),
+        ("kind", head.kind, edition.kind),
+        ("pepper", head.pepper_id, edition.pepper_id),
+    ):
+        if before != now:
+            raise PublishError(
+                f"the state before has {what} {before!r}, not {now!r}: publish a snapshot without a delta"
+            )
+    if head.sequence >= edition.sequence:
+        raise PublishError(f"sequence {edition.sequence} does not follow {head.sequence}")
+
+
+@dataclass(slots=True)
+class _Gathered:
+    """All rows, sorted into parts, and what is known of them together."""
+
+    elements: Spill
+    tokens: Spill
+    exact: int = 0
+    compact: int = 0
+    token_count: int = 0
+    classes: set[Enrolment] = field(default_factory=set)
+
+
+def _gather(rows: Iterable[Row], edition: Edition, output: Output, stack: ExitStack) -> _Gathered:
+    folder = output.snapshot.parent
+    gathered = _Gathered(Spill(ELEMENT_BYTES + _LINE_BYTES, folder), Spill(2 * KEY_BYTES, folder))
+    stack.callback(gathered.elements.close)
+    stack.callback(gathered.tokens.close)
+    for count, row in enumerate(rows, 1):
+        state = compacted(row.entry) if edition.kind is Kind.NON_GREEN_WITH_ENROLMENT else row.entry
+        if isinstance(state, Enrolment):
+            gathered.classes.add(state)
+            gathered.compact += 1
+        else:
+            gathered.exact += 1
+        gathered.elements.add(row.entry.subject_key + state.encode() + row.line.to_bytes(_LINE_BYTES, "big"))
+        if row.token_key:
+            gathered.tokens.add(row.entry.subject_key + row.token_key)
+            gathered.token_count += 1
+        if count % 4096 == 0:
+            output.progress(count)
+    if len(gathered.classes) > table.CLASSES_MAX:
+        raise PublishError(f"more than {table.CLASSES_MAX} pairs of partition and last day: publish kind FULL")
+    return gathered
+
+
+def compacted(entry: StatusEntry) -> StatusEntry | Enrolment:
+    """The enrolment that says the same as `entry`, but for since when; `entry` itself when none does."""
+    partition = entry.partition or entry.asserted_by
+    day = enrolment_day(entry.valid_until_utc_s)
+    plain = entry.status is CredentialStatus.GREEN and not (entry.reason or entry.revision or entry.residence)
+    if plain and day is not None and partition == entry.asserted_by:
+        return Enrolment(partition, day)
+    return entry
+
+
+@dataclass(slots=True)
+class _Totals:
+    """What the parts add up to."""
+
+    digest: SetDigest = field(default_factory=SetDigest)
+    count: int = 0
+    exact: int = 0
+
+
+def _write(
+    gathered: _Gathered, edition: Edition, key: PrivateKey, output: Output, old: OldState | None, stack: ExitStack
+) -> list[Header]:
+    classes = sorted(gathered.classes, key=lambda one: (one.partition, one.valid_until_day))
+    bits = table.bits_for(gathered.exact, gathered.compact)
+    body_path = output.snapshot.with_name(f".{output.snapshot.name}.{os.getpid()}.body")
+    stack.callback(body_path.unlink, missing_ok=True)
+    totals, changed = _Totals(), []
+    tokens = TokenTable(gathered.token_count, output.snapshot.parent)
+    stack.callback(tokens.close)
+    with body_path.open("wb") as file, write_state(output.state) as state:
+        sink = Hashing(file)
+        writer = TableWriter(sink, bits, salt_of(edition.issuer, edition.sequence, Form.SNAPSHOT))
+        for until, elements, pairs in _chunks(gathered, bits):
+            _note(totals, elements)
+            _add(writer, elements, classes, bits, until)
+            tokens.add(pairs, elements[:, :KEY_BYTES])
+            state.write(elements.tobytes())
+            if old:
+                changed.append(_changed(old.until(until, bits), elements))
+        foot = writer.finish(classes, tokens)
+    partitions = _all_partitions(edition, classes)
+    totals.digest.add_partitions(canonical(partitions))
+    header = _header(
+        edition, key, Form.SNAPSHOT, totals, partitions, content_digest=sink.sha256.hexdigest(), tokens=foot.tokens
     )
+    _assemble(header, key, body_path, output.snapshot)
+    if output.state:
+        state.finish(StateHead.of(header))
+    headers = [header]
+    if old and output.delta:
+        headers.append(_write_delta(edition, key, totals, partitions, old, changed, output.delta))
+    return headers
+
+
+def _chunks(gathered: _Gathered, bits: int) -> Iterator[tuple[int, Bytes2, Bytes2]]:
+    """Until which bucket, the elements in order without doubles, and their tokens; whole buckets at a time."""
+    parts = zip(gathered.elements.parts(), gathered.tokens.parts(), strict=True)
+    if bits < 8:  # a bucket spans several parts, and all of them are small
+        rows, pairs = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+        yield 1 << bits, _without_doubles(rows), pairs
+        return
+    for part, (rows, pairs) in enumerate(parts, 1):
+        yield (part << bits) // PARTS, _without_doubles(rows), pairs
+
+
+def _without_doubles(rows: Bytes2) -> Bytes2:
+    """Elements in order; the same subject twice is an error unless both lines say the same."""
+    rows = rows[order(rows[:, :KEY_BYTES])]
+    high, low = key_numbers(rows[:, :KEY_BYTES])
+    again = np.zeros(len(rows), dtype=np.bool_)
+    again[1:] = (high[1:] == high[:-1]) & (low[1:] == low[:-1])
+    places = np.flatnonzero(again)
+    differs = (rows[places, KEY_BYTES:ELEMENT_BYTES] != rows[places - 1, KEY_BYTES:ELEMENT_BYTES]).any(axis=1)
+    if differs.any():
+        place = places[np.flatnonzero(differs)[0]]
+        lines = sorted(int.from_bytes(rows[at, ELEMENT_BYTES:].tobytes(), "big") for at in (place - 1, place))
+        raise PublishError(f"lines {lines[0]} and {lines[1]} speak of the same person and differ: keep the right one")
+    return np.ascontiguousarray(rows[~again, :ELEMENT_BYTES])
+
+
+def _note(totals: _Totals, elements: Bytes2) -> None:
+    raw = elements.tobytes()
+    totals.digest.add(raw[at : at + ELEMENT_BYTES] for at in range(0, len(raw), ELEMENT_BYTES))
+    totals.count += len(elements)
+    totals.exact += int(np.count_nonzero(is_exact(elements[:, KEY_BYTES:])))
+
+
+def _add(writer: TableWriter, elements: Bytes2, classes: Sequence[Enrolment], bits: int, until: int) -> None:
+    compact = is_enrolled(elements[:, KEY_BYTES:])
+    places = np.flatnonzero(compact)
+    # Who shares bucket and fingerprint with somebody enrolled is told exactly.
+    compact[places[ambiguous(elements[places, :KEY_BYTES], bits)]] = False
+    chosen = elements[compact]
+    writer.add(elements[~compact], chosen[:, :KEY_BYTES], _class_numbers(chosen[:, KEY_BYTES:], classes), until)
+
+
+def _class_numbers(states: Bytes2, classes: Sequence[Enrolment]) -> npt.NDArray[np.uint16]:
+    known = np.array([int(one.partition) << 16 | one.valid_until_day for one in classes], dtype=np.int64)
+    f = fields(states)
+    wanted = f["partition"].astype(np.int64) << 16 | f["until"].astype(np.int64)
+    return np.searchsorted(known, wanted).astype(np.uint16)
+
+
+def _changed(before: Bytes2, after: Bytes2) -> tuple[Bytes2, Bytes2, Bytes2]:
+    """Keys, states before and after, of those that differ; both sides in order."""
+    together = np.concatenate([after, before])
+    is_new = np.arange(len(together)) < len(after)
+    places = order(together[:, :KEY_BYTES])
+    together, is_new = together[places], is_new[places]
+    high, low = key_numbers(together[:, :KEY_BYTES])
+    again = np.zeros(len(together) + 1, dtype=np.bool_)
+    again[1:-1] = (high[1:] == high[:-1]) & (low[1:] == low[:-1])
+    first = np.flatnonzero(~again[:-1])
+    states = np.concatenate([together[:, KEY_BYTES:], np.zeros((1, STATE_BYTES), np.uint8)])
+    now = np.where(is_new[first, None], states[first], 0)
+    then = np.where(is_new[first, None], np.where(again[first + 1, None], states[first + 1], 0), states[first])
+    differs = (now != then).any(axis=1)
+    return together[first[differs], :KEY_BYTES], then[differs], now[differs]
+
+
+def _all_partitions(edition: Edition, classes: Sequence[Enrolment]) -> tuple[Partition, ...]:
+    named = {one.code: one for one in edition.partitions}
+    green = (Default(0, CredentialStatus.GREEN),)
+    for one in classes:
+        named.setdefault(one.partition, Partition(one.partition, edition.produced_utc_s, green))
+    return tuple(named[code] for code in sorted(named))
+
+
+def _header(
+    edition: Edition, key: PrivateKey, form: Form, totals: _Totals, partitions: tuple[Partition, ...], **more: object
+) -> Header:
+    values: dict[str, object] = {
+        "form": str(form),
+        "issuer": edition.issuer,
+        "sequence": edition.sequence,
+        "from_sequence": 0,
+        "kind": str(edition.kind),
+        "produced_utc_s": edition.produced_utc_s,
+        "next_due_utc_s": edition.next_due_utc_s,
+        "count": totals.count,
+        "exact_count": totals.exact,
+        "changes": 0,
+        "tokens": 0,
+        "from_set_digest": NO_DIGEST,
+        "set_digest": totals.digest.hexadecimal,
+        "key_scheme": edition.key_scheme,
+        "pepper_id": edition.pepper_id,
+        "key_id": key.key_id,
+        "partitions": partitions,
+    }
+    return Header(**(values | more))  # type: ignore[arg-type] # the fields' own types, checked when it is read
+
+
+def _assemble(header: Header, key: PrivateKey, body: Path, out: Path) -> None:
+    with body.open("rb") as file:
+        _put(out, encode_prefix(header, key.sign(header.signed_bytes())), file)
+
+
+def _put(out: Path, prefix: bytes, body: BinaryIO | bytes) -> None:
+    """Write `out` whole or not at all. Raises OSError."""
     temporary = out.with_name(f".{out.name}.{os.getpid()}")
     try:
         with temporary.open("wb") as file:
-            file.write(encode_prefix(header, key.key.sign(header.signed_bytes())))
-            file.writelines(entries)
+            file.write(prefix)
+            if isinstance(body, bytes):
+                file.write(body)
+            else:
+                while chunk := body.read(1 << 20):
+                    file.write(chunk)
             file.flush()
             os.fsync(file.fileno())
         temporary.rename(out)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _write_delta(
+    edition: Edition,
+    key: PrivateKey,
+    totals: _Totals,
+    partitions: tuple[Partition, ...],
+    old: OldState,
+    changed: Sequence[tuple[Bytes2, Bytes2, Bytes2]],
+    out: Path,
+) -> Header:
+    keys, before, after = (np.concatenate(arrays) for arrays in zip(*changed, strict=True))
+    if len(keys) > delta.CHANGES_MAX:
+        raise PublishError(f"{len(keys)} changes are more than {delta.CHANGES_MAX}: let stations take the snapshot")
+    body = delta.encode(delta.Changes(keys, before, after))
+    header = _header(
+        edition,
+        key,
+        Form.DELTA,
+        totals,
+        partitions,
+        from_sequence=old.head.sequence,
+        from_set_digest=old.head.set_digest,
+        changes=len(keys),
+        content_digest=hashlib.sha256(body).hexdigest(),
+    )
+    _put(out, encode_prefix(header, key.sign(header.signed_bytes())), body)
     return header
-
-
-def _sorted(rows: Iterable[Row]) -> list[bytes]:
-    """Encoded entries by key. The same subject twice is an error unless both lines say the same."""
-    by_key: dict[bytes, tuple[int, bytes]] = {}
-    for row in rows:
-        raw = row.entry.encode()
-        line, before = by_key.setdefault(row.entry.subject_key, (row.line, raw))
-        if before != raw:
-            raise PublishError(f"lines {line} and {row.line} speak of the same person and differ: keep the right one")
-    return [raw for _, (_, raw) in sorted(by_key.items())]

@@ -1,93 +1,148 @@
-"""The feed process: `python -m gate.sync.worker`. Polls every issuer's source, verifies, applies, and says what it did.
+"""The feed process: `python -m gate.sync.worker`. Watches every issuer's source, verifies, takes, and says what it did.
 
 A process of its own, because a batch decoded in the station's loop was measured to move p99 from 2 to 34 ms. One JSON
 object with its configuration comes on stdin; one JSON object a line goes to stdout for each event. It ends when stdin
 closes: its station is gone.
 """
 
+import asyncio
+import contextlib
 import json
 import os
-import select
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from gate.feed.ledger import Refusal, Standing, judge
+from gate.feed.ledger import Refusal, Standing, gap_before, next_of
 from gate.moment import Moment
+from gate.sync.feedfile import FeedFile, RefusedError, Trust, open_feed
 from gate.sync.keyring import KeyFileError, load_peppers, load_public_keys
-from gate.sync.snapshot import SnapshotRefusedError, Trust, open_snapshot
-from gate.sync.source import DirectorySource
-from gate.sync.store import StoreWriter
+from gate.sync.source import DirectorySource, Entry, Outcome, Source, SourceError
+from gate.sync.writer import IssuerWriter, StoreError, StoreWriter
 
-POLL_S = 1.0  # a feed published now is in service within about a second
 NICENESS = 10  # lanes first
-_OURS = frozenset({Refusal.STORE_FULL, Refusal.STORE_FAILED})
+RETRY_S = 1.0  # a source that fails is looked at again; its own back-off is its own business
+LATER_S = 10.0  # a file that failed for a reason that may pass; a snapshot of 1.6 GB is not copied every second
+SCRUB_S = 6 * 3600.0  # all of the Delta's 1.6 GB are read in seconds; a disk's silent errors take months
+# Reasons that may pass: the file is offered again, and lasting ones do not fill the log, since each is said once.
+_LATER = frozenset(
+    {Refusal.STORE_FULL, Refusal.STORE_FAILED, Refusal.FROM_THE_FUTURE, Refusal.GAP, Refusal.NO_BASE}
+    | {
+        Refusal.UNKNOWN_KEY,
+        Refusal.UNKNOWN_PEPPER,
+        Refusal.SNAPSHOT_NEEDED,
+        Refusal.KIND_CHANGED,
+        Refusal.PEPPER_CHANGED,
+    }
+)
 
 
 @dataclass(slots=True)
 class Subscription:
-    """One issuer: where its snapshots lie and whom to believe."""
+    """One issuer: where its files come from, whom to believe, and where its state is kept."""
 
     issuer: str
-    source: DirectorySource
+    source: Source
+    writer: IssuerWriter
     keys_file: Path
     pepper_file: Path
+    offset_s: float  # the station's UTC minus the monotonic clock, which both processes share
+    looked: asyncio.Event
     failing: str = ""  # the source's trouble, said once each way
+    refused: str = ""  # the last refusal, said once
+    gap: int = 0
+    not_before: dict[str, float] = field(default_factory=dict)  # file -> monotonic seconds
 
-
-class Worker:
-    """Applies what sources offer to the store."""
-
-    def __init__(self, store: StoreWriter, subscriptions: list[Subscription], offset_s: float) -> None:
-        self._store = store
-        self._subscriptions = subscriptions
-        self._offset_s = offset_s  # the station's UTC minus the monotonic clock, which both processes share
-
-    def round(self) -> None:
-        """Look at every source once; trouble with one issuer never stops another."""
-        for subscription in self._subscriptions:
+    async def run(self) -> None:
+        """Take what comes, until cancelled. Trouble of one issuer never reaches another."""
+        while True:
             try:
-                for path in subscription.source.offered():
-                    self._offer(subscription, path)
-                self._failing(subscription, "")
-            except (OSError, KeyFileError) as error:
-                self._failing(subscription, str(error))
+                await self.source.changed()
+                await self._take_all()
+                self._fails("")
+            except (OSError, SourceError, KeyFileError) as error:
+                self._fails(str(error))
+                self.looked.set()
+                await asyncio.sleep(RETRY_S)
+            self.looked.set()
 
-    def _failing(self, subscription: Subscription, text: str) -> None:
-        if text and text != subscription.failing:
-            say("source_failed", subscription.issuer, reason=text)
-        elif subscription.failing and not text:
-            say("source_back", subscription.issuer)
-        subscription.failing = text
+    async def scrub(self) -> None:
+        """Read what is in service once in a while, so that a dying disk is noticed before it is asked."""
+        while True:
+            damage = await asyncio.to_thread(self.writer.scrub)
+            if damage:
+                say("damaged", self.issuer, detail=damage)
+            await asyncio.sleep(SCRUB_S)
 
-    def _offer(self, subscription: Subscription, path: Path) -> None:
-        issuer = subscription.issuer
-        # Read at each offer, so that a rotated key or pepper needs no restart.
-        trust = Trust(
-            issuer,
-            load_public_keys(subscription.keys_file, issuer),
-            frozenset(load_peppers(subscription.pepper_file, issuer)),
-        )
-        mono_s = time.monotonic()
-        now = Moment(self._offset_s + mono_s, mono_s)
+    async def _take_all(self) -> None:
+        tried = {name for name, until_s in self.not_before.items() if time.monotonic() < until_s}
+        self.not_before = {name: self.not_before[name] for name in tried}
+        while True:
+            offers = [entry for entry in await self.source.catalogue() if entry.name not in tried]
+            entry = next_of(self.writer.held, offers, self.writer.wants_base)
+            if entry is None:
+                entry = next((one for one in offers if not one.sequence), None)  # what is no feed is refused by name
+            if entry is None:
+                return self._note_gap(gap_before(self.writer.held, offers))
+            tried.add(entry.name)
+            await self._take(entry)
+
+    def _note_gap(self, gap: int) -> None:
+        if gap and gap != self.gap:
+            say("gap", self.issuer, missing=gap)
+        self.gap = gap
+
+    async def _take(self, entry: Entry) -> None:
+        path = await self.source.fetch(entry)
+        before = self.writer.held
+        outcome = Outcome.LATER
         try:
-            with path.open("rb") as file:
-                snapshot = open_snapshot(file, trust)
-                before = self._store.held().get(issuer)
-                standing = judge(before, snapshot.header, now)
-                if isinstance(standing, Refusal):
-                    raise SnapshotRefusedError(standing, f"sequence {snapshot.header.sequence}")
-                if standing is Standing.HELD_ALREADY:
-                    return
-                held = self._store.apply(snapshot)
-            skipped = held.sequence - before.sequence - 1 if before else 0
-            say("applied", issuer, sequence=held.sequence, count=held.count, skipped=skipped)
-        except SnapshotRefusedError as error:
-            if error.why in _OURS:
-                subscription.source.forget(path)
-            say("refused", issuer, reason=str(error.why), detail=str(error), file=path.name)
+            feed = open_feed(path, self._trust())
+            standing = await asyncio.to_thread(self.writer.take, feed, self._now())
+            outcome = Outcome.TAKEN
+            if standing is not Standing.HELD_ALREADY:
+                self._say_taken(feed, before.sequence if before else 0)
+            self.refused = ""
+        except RefusedError as error:
+            outcome = Outcome.LATER if error.why in _LATER else Outcome.REFUSED
+            self.not_before[entry.name] = time.monotonic() + LATER_S
+            if f"{entry.name} {error.why}" != self.refused:
+                self.refused = f"{entry.name} {error.why}"
+                say("refused", self.issuer, reason=str(error.why), detail=str(error), file=entry.name)
+        finally:
+            await self.source.settled(entry, outcome)
+
+    def _say_taken(self, feed: FeedFile, before: int) -> None:
+        header = feed.header
+        skipped = header.sequence - before - 1 if before and header.form == "SNAPSHOT" else 0
+        say(
+            "applied",
+            self.issuer,
+            sequence=header.sequence,
+            form=header.form,
+            count=header.count,
+            changes=header.changes,
+            skipped=max(0, skipped),
+            over=self.writer.overlay_elements,
+        )
+
+    def _trust(self) -> Trust:
+        # Read for each file, so that a rotated key or pepper needs no restart.
+        keys = load_public_keys(self.keys_file, self.issuer)
+        return Trust(self.issuer, keys, frozenset(load_peppers(self.pepper_file, self.issuer)))
+
+    def _now(self) -> Moment:
+        mono_s = time.monotonic()
+        return Moment(self.offset_s + mono_s, mono_s)
+
+    def _fails(self, text: str) -> None:
+        if text and text != self.failing:
+            say("source_failed", self.issuer, reason=text)
+        elif self.failing and not text:
+            say("source_back", self.issuer)
+        self.failing = text
 
 
 def say(event: str, issuer: str, **more: Any) -> None:
@@ -96,24 +151,59 @@ def say(event: str, issuer: str, **more: Any) -> None:
     sys.stdout.flush()
 
 
-def main() -> None:
-    """Run until stdin closes."""
-    os.nice(NICENESS)
-    config = json.loads(sys.stdin.readline())
+def open_source(spec: str, scratch: Path) -> Source:
+    """The source that `spec` names. Raises SourceError."""
+    scheme, _, rest = spec.partition(":")
+    if scheme == "dir":
+        return DirectorySource(Path(rest))
+    raise SourceError(f"{scheme}: is not a source of feeds")
+
+
+async def run(config: dict[str, Any], stdin: asyncio.StreamReader) -> None:
+    """Work until `stdin` ends. Raises StoreError."""
+    store = StoreWriter(Path(config["store"]))
     subscriptions = [
         Subscription(
             row["issuer"],
-            DirectorySource(Path(row["source"].removeprefix("dir:"))),
+            open_source(row["source"], Path(config["store"]) / row["issuer"]),
+            store.issuer(row["issuer"]),
             Path(row["public_keys_file"]),
             Path(row["pepper_file"]),
+            config["offset_s"],
+            asyncio.Event(),
         )
         for row in config["feeds"]
     ]
-    worker = Worker(StoreWriter(Path(config["store"])), subscriptions, config["offset_s"])
-    worker.round()
+    tasks = [asyncio.create_task(each.run()) for each in subscriptions]
+    for each in subscriptions:
+        await each.looked.wait()
     say("ready", "")
-    while not select.select([sys.stdin], [], [], POLL_S)[0]:
-        worker.round()
+    tasks += [asyncio.create_task(each.scrub()) for each in subscriptions]
+    ended = asyncio.create_task(stdin.read())
+    await asyncio.wait([ended, *tasks], return_when=asyncio.FIRST_COMPLETED)
+    for task in tasks:
+        if task.done():
+            task.result()  # our own mistake: end, say it, and be started again
+        task.cancel()
+
+
+async def _main() -> None:
+    loop = asyncio.get_running_loop()
+    stdin = asyncio.StreamReader()
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(stdin), sys.stdin)
+    config = json.loads(await stdin.readline())
+    with contextlib.suppress(asyncio.CancelledError):
+        await run(config, stdin)
+
+
+def main() -> None:
+    """Run until stdin closes; a store that another process writes ends it with a line."""
+    os.nice(NICENESS)
+    try:
+        asyncio.run(_main())
+    except StoreError as error:
+        say("store_failed", "", reason=str(error))
+        sys.exit(3)
 
 
 if __name__ == "__main__":

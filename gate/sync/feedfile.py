@@ -1,0 +1,143 @@
+"""A feed file read in bounded memory, and believed in nothing before it is verified."""
+
+import hashlib
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO
+
+from gate.feed.envelope import PREFIX_BYTES, Form, Header, decode_header, lengths
+from gate.feed.ledger import REMEDY, Refusal
+from gate.feed.records import KEY_SCHEME, FeedError
+from gate.sync.keyring import PublicKey, verify_signature
+from gate.sync.tablefile import DamagedError, TableFile
+from gate.sync.tablewriter import salt_of
+
+_CHUNK_BYTES = 1 << 20
+# Compressed: 8 M changes of 72 bytes, which never shrink below their keys, and never grow.
+DELTA_BYTES_MAX = 640 << 20
+
+
+class RefusedError(Exception):
+    """A file is not applied. `why` is its name, the text explains and says what to do; neither quotes an entry."""
+
+    def __init__(self, why: Refusal, text: str = "") -> None:
+        super().__init__(f"{why}: {text}; {REMEDY[why]}" if text else f"{why}: {REMEDY[why]}")
+        self.why = why
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """Whose files are believed: one issuer, its keys and the peppers we hold."""
+
+    issuer: str
+    keys: Mapping[str, PublicKey]
+    pepper_ids: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class FeedFile:
+    """A file whose header is verified; its body is verified when it is read."""
+
+    path: Path
+    header: Header
+    body_at: int = field(repr=False)
+
+
+def open_feed(path: Path, trust: Trust) -> FeedFile:
+    """Read and verify the header. Raises RefusedError, OSError."""
+    with path.open("rb") as file:
+        header, signature = read_header(file)
+        body_at = file.tell()
+    if header.issuer != trust.issuer:
+        raise RefusedError(Refusal.WRONG_ISSUER, f"it is of {header.issuer}, expected {trust.issuer}")
+    refusal = verify_signature(dict(trust.keys), header, signature)
+    if refusal:
+        raise RefusedError(refusal, f"key {header.key_id!r}")
+    if header.key_scheme != KEY_SCHEME:
+        raise RefusedError(Refusal.UNKNOWN_SCHEME, repr(header.key_scheme))
+    if header.pepper_id not in trust.pepper_ids:
+        raise RefusedError(Refusal.UNKNOWN_PEPPER, repr(header.pepper_id))
+    return FeedFile(path, header, body_at)
+
+
+def read_header(file: BinaryIO) -> tuple[Header, bytes]:
+    """The header, unverified, and its signature; the file then stands at its body. Raises RefusedError, OSError."""
+    try:
+        signature_bytes, header_bytes = lengths(file.read(PREFIX_BYTES))
+        signature, raw = file.read(signature_bytes), file.read(header_bytes)
+        if len(raw) < header_bytes:
+            raise RefusedError(Refusal.TRUNCATED, "it ends in its header")
+        return decode_header(raw), signature
+    except FeedError as error:
+        raise RefusedError(Refusal.NOT_A_FEED, str(error)) from error
+
+
+def copy_verified(feed: FeedFile, to: Path) -> None:
+    """Copy the whole file and check its body. Raises RefusedError, OSError; `to` may then be there in part."""
+    digest = hashlib.sha256()
+    with feed.path.open("rb") as source, to.open("wb") as target:
+        target.write(source.read(feed.body_at))
+        while chunk := source.read(_CHUNK_BYTES):
+            digest.update(chunk)
+            target.write(chunk)
+        target.flush()
+        os.fsync(target.fileno())
+    if digest.hexdigest() != feed.header.content_digest:
+        raise RefusedError(Refusal.ALTERED, "its body is not the one that was signed")
+
+
+def check_table(path: Path, feed: FeedFile) -> None:
+    """Whether the body of a snapshot is a whole table and holds what the header says. Raises RefusedError, OSError."""
+    header = feed.header
+    try:
+        opened = TableFile(path, feed.body_at)
+    except DamagedError as error:
+        raise RefusedError(Refusal.BAD_BODY, str(error)) from error
+    try:
+        opened.check()
+        foot = opened.foot
+        if foot.exact + foot.compact != header.count or foot.tokens != header.tokens:
+            raise RefusedError(Refusal.WRONG_COUNT, "the table has not as many entries as the header says")
+        if foot.salt != salt_of(header.issuer, header.sequence, Form.SNAPSHOT):
+            raise RefusedError(Refusal.BAD_BODY, "the table was made for another issuer or state")
+    except DamagedError as error:
+        raise RefusedError(Refusal.BAD_BODY, str(error)) from error
+    finally:
+        opened.close()
+
+
+def read_body(feed: FeedFile) -> bytes:
+    """The verified body of a delta. Raises RefusedError, OSError."""
+    with feed.path.open("rb") as file:
+        file.seek(feed.body_at)
+        body = file.read(DELTA_BYTES_MAX + 1)
+    if len(body) > DELTA_BYTES_MAX:
+        raise RefusedError(Refusal.BAD_BODY, f"a delta of more than {DELTA_BYTES_MAX} bytes")
+    if hashlib.sha256(body).hexdigest() != feed.header.content_digest:
+        raise RefusedError(Refusal.ALTERED, "its body is not the one that was signed")
+    return body
+
+
+def verify(path: Path, trust: Trust) -> Header:
+    """Check a whole file as the station would, but for what it follows on. Raises RefusedError, OSError."""
+    from gate.feed import delta
+
+    feed = open_feed(path, trust)
+    if feed.header.form == Form.DELTA:
+        body = read_body(feed)
+        try:
+            delta.decode(body, feed.header.changes)
+        except FeedError as error:
+            raise RefusedError(Refusal.BAD_BODY, str(error)) from error
+        return feed.header
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        file.seek(feed.body_at)
+        while chunk := file.read(_CHUNK_BYTES):
+            digest.update(chunk)
+    if digest.hexdigest() != feed.header.content_digest:
+        raise RefusedError(Refusal.ALTERED, "its body is not the one that was signed")
+    check_table(path, feed)
+    return feed.header
