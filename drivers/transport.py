@@ -5,22 +5,31 @@ already reported failed, and a gate opens seconds later for nobody (devices.md 3
 """
 
 import asyncio
+import contextlib
 import errno
 import os
 import socket
 import struct
+import termios
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import serial
 import serial_asyncio_fast
 
 from drivers.contract import DeviceFault
+from drivers.registry import SettingError, SettingValue
 
-TCP_CONNECT_TIMEOUT_S = (
-    2.0  # a device on the station's own network answers in milliseconds; recovery must be within 2 s
-)
+# Before the kernel's first retransmission (RFC 6298: 1 s), so that a device that comes back is asked anew at once.
+OPEN_TIMEOUT_S = 1.0
+# Waits before opening again, as attempts go on. With the time-out above a lane is back within 2 s of its device.
+REOPEN_S = (0.1, 0.3, 0.5)
 TCP_USER_TIMEOUT_MS = 800  # devices.md 3.4: with 800 ms no ghost open was seen
+# A scanner is silent between passengers: only probes tell that its converter lost power and came back.
+TCP_KEEPALIVE_S = 1
 READ_LIMIT = 65536  # bytes kept for a device that talks without being read; several times its largest frame
+WRITE_TIMEOUT_S = 1.0  # a device that takes nothing for so long is gone
 
 
 class PortError(Exception):
@@ -44,14 +53,25 @@ def parse_port(port: str) -> TcpAddress | str:
 
     Raises ValueError naming what is wrong.
     """
+    if not port or "\0" in port:
+        raise ValueError("port is empty or holds a NUL: give /dev/… or tcp:HOST:PORT")
     if not port.startswith("tcp:"):
-        if not port:
-            raise ValueError("port is empty: give /dev/… or tcp:HOST:PORT")
         return port
     host, _, number = port[4:].rpartition(":")
-    if not host or not number.isdigit() or not 0 < int(number) < 65536:
+    host = host.removeprefix("[").removesuffix("]")  # tcp:[::1]:502
+    if not host or not (number.isascii() and number.isdigit()) or not 0 < int(number) < 65536:
         raise ValueError(f"{port!r} is not tcp:HOST:PORT with a port of 1-65535")
-    return TcpAddress(host.strip("[]"), int(number))
+    return TcpAddress(host, int(number))
+
+
+def port_setting(settings: Mapping[str, SettingValue]) -> str:
+    """The setting `port`. Raises SettingError when no port can be called so."""
+    port = str(settings["port"])
+    try:
+        parse_port(port)
+    except ValueError as error:
+        raise SettingError("port", str(error)) from None
+    return port
 
 
 class ByteLink:
@@ -63,27 +83,28 @@ class ByteLink:
 
     async def read(self, timeout_s: float) -> bytes:
         """What has arrived, waiting at most `timeout_s` seconds; b"" when nothing did. Raises PortError when lost."""
+        limit = asyncio.timeout(timeout_s)
         try:
-            async with asyncio.timeout(timeout_s):
+            async with limit:
                 data = await self._reader.read(READ_LIMIT)
-        except TimeoutError:
-            return b""
-        except (OSError, serial.SerialException) as error:
+        except OSError as error:  # SerialException is one, and so is TimeoutError, ours and the kernel's ETIMEDOUT
+            if limit.expired():
+                return b""
             raise PortError(DeviceFault.PORT_LOST, f"port lost: {error}") from error
         if not data:
             raise PortError(DeviceFault.PORT_LOST, "port lost: the other side closed it")
         return data
 
     async def write(self, data: bytes) -> None:
-        """Send; waits for the buffer to drain, at most 1 s (a device that takes nothing for so long is gone)."""
+        """Send; waits for the buffer to drain. Raises PortError when lost."""
+        limit = asyncio.timeout(WRITE_TIMEOUT_S)
         try:
-            self._writer.write(data)
-            async with asyncio.timeout(1.0):
+            async with limit:
+                self._writer.write(data)
                 await self._writer.drain()
-        except TimeoutError as error:
-            raise PortError(DeviceFault.PORT_LOST, "port lost: it accepts no bytes") from error
-        except (OSError, serial.SerialException) as error:
-            raise PortError(DeviceFault.PORT_LOST, f"port lost: {error}") from error
+        except OSError as error:
+            why = "it accepts no bytes" if limit.expired() else error
+            raise PortError(DeviceFault.PORT_LOST, f"port lost: {why}") from error
 
     async def discard_input(self) -> None:
         """Throw away what arrived before now, so that a late answer is not taken for the next one."""
@@ -92,48 +113,91 @@ class ByteLink:
 
     def close(self) -> None:
         """Close at once; unsent bytes are destroyed, not delivered late."""
-        if not self._writer.transport.is_closing():  # a lost serial transport breaks when it is aborted again
-            self._writer.transport.abort()
+        self._writer.transport.abort()
 
 
 async def open_link(port: str, baud: int = 115200) -> ByteLink:
     """Open `port` (8N1 at `baud` when serial). Raises PortError with fault and remedy, ValueError on a bad spec."""
+    reader = asyncio.StreamReader(limit=READ_LIMIT)
+    protocol = asyncio.StreamReaderProtocol(reader)
+    transport = await open_transport(protocol, port, baud)
+    return ByteLink(reader, asyncio.StreamWriter(transport, protocol, reader, asyncio.get_running_loop()))
+
+
+async def open_transport(protocol: asyncio.BaseProtocol, port: str, baud: int, parity: str = "N") -> asyncio.Transport:
+    """Open `port` for `protocol`; aborting it destroys what is unsent. Raises as `open_link` does."""
     address = parse_port(port)
     if isinstance(address, TcpAddress):
-        return await _open_tcp(address)
-    return await _open_serial(address, baud)
+        return await _open_tcp(protocol, address)
+    return await _open_serial(protocol, address, baud, parity)
 
 
-async def _open_tcp(address: TcpAddress) -> ByteLink:
+async def _open_tcp(protocol: asyncio.BaseProtocol, address: TcpAddress) -> asyncio.Transport:
     where = f"{address.host}:{address.port}"
+    loop = asyncio.get_running_loop()
     try:
-        async with asyncio.timeout(TCP_CONNECT_TIMEOUT_S):
-            reader, writer = await asyncio.open_connection(address.host, address.port, limit=READ_LIMIT)
+        async with asyncio.timeout(OPEN_TIMEOUT_S):
+            transport, _ = await loop.create_connection(lambda: protocol, address.host, address.port)
     except TimeoutError as error:
         raise PortError(DeviceFault.PORT_MISSING, f"{where} does not answer: check power, cable and address") from error
     except OSError as error:
-        reason = os.strerror(error.errno) if error.errno else str(error)
+        reason = error.strerror or str(error)
         raise PortError(DeviceFault.PORT_MISSING, f"{where}: {reason}: check power, cable and address") from error
-    forbid_late_delivery(writer.get_extra_info("socket"))
-    return ByteLink(reader, writer)
+    _forbid_late_delivery(transport.get_extra_info("socket"))
+    return transport
 
 
-def forbid_late_delivery(sock: socket.socket) -> None:
+def _forbid_late_delivery(sock: socket.socket) -> None:
     """Make the kernel drop what was not acknowledged in time or is unsent at close (devices.md 3.4)."""
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, TCP_USER_TIMEOUT_MS)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, TCP_KEEPALIVE_S)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, TCP_KEEPALIVE_S)
 
 
-async def _open_serial(path: str, baud: int) -> ByteLink:
+class _Port(serial.Serial):  # type: ignore[misc] # pyserial ships no types
+    """A serial port that says when it takes no more bytes."""
+
+    def write(self, data: bytes) -> int:
+        """Write what fits. pyserial's own spins for ever on EAGAIN and with it the whole controller stands still."""
+        return os.write(self.fileno(), data)
+
+
+class _SerialTransport(serial_asyncio_fast.SerialTransport):  # type: ignore[misc] # ships no types
+    """Closes at once and destroys what is unsent; the port is free for the next open when `close` returns."""
+
+    def _close(self, exc: Exception | None = None) -> None:
+        self._abort(exc)
+
+    def _fatal_error(self, exc: BaseException, message: str = "") -> None:
+        self._abort(exc)  # said once by the driver's `Down`, not as a traceback in the log
+
+    def _abort(self, exc: BaseException | None) -> None:
+        if self._closing:
+            return
+        port = self._serial
+        super()._abort(exc)
+        # Bytes in the kernel's buffer would go out when the line moves again, and closing would wait 30 s for them.
+        with contextlib.suppress(OSError, termios.error):
+            port.reset_output_buffer()
+        with contextlib.suppress(OSError):
+            port.close()
+
+
+async def _open_serial(protocol: asyncio.BaseProtocol, path: str, baud: int, parity: str) -> asyncio.Transport:
+    loop = asyncio.get_running_loop()
     try:
-        reader, writer = await serial_asyncio_fast.open_serial_connection(
-            limit=READ_LIMIT, url=path, baudrate=baud, exclusive=True
-        )
-    except (OSError, serial.SerialException) as error:
+        async with asyncio.timeout(OPEN_TIMEOUT_S):  # in a thread: setting a USB adapter's speed takes its time
+            port = await loop.run_in_executor(None, partial(_Port, path, baud, parity=parity, exclusive=True))
+    except TimeoutError as error:
+        raise PortError(DeviceFault.PORT_LOST, f"{path} does not open: unplug its adapter and plug it again") from error
+    except OSError as error:  # SerialException is one
         raise _serial_error(path, error) from error
-    return ByteLink(reader, writer)
+    port.timeout = port.write_timeout = 0
+    transport: asyncio.Transport = _SerialTransport(loop, protocol, port)
+    return transport
 
 
 def _serial_error(path: str, error: OSError) -> PortError:
@@ -141,6 +205,6 @@ def _serial_error(path: str, error: OSError) -> PortError:
         return PortError(DeviceFault.PORT_DENIED, f"{path}: permission denied: add the service's user to group dialout")
     if error.errno in (errno.EBUSY, errno.EAGAIN):
         return PortError(DeviceFault.PORT_BUSY, f"{path} is held by another program: stop it")
-    if error.errno in (errno.ENOENT, errno.ENODEV, errno.ENXIO, None):
-        return PortError(DeviceFault.PORT_MISSING, f"{path} is not there: check cable and power")
-    return PortError(DeviceFault.PORT_LOST, f"{path}: {os.strerror(error.errno or errno.EIO)}")
+    if error.errno == errno.EIO:
+        return PortError(DeviceFault.PORT_LOST, f"{path}: {os.strerror(errno.EIO)}: unplug it and plug it again")
+    return PortError(DeviceFault.PORT_MISSING, f"{path} is not a serial device that is there: check cable and power")

@@ -232,7 +232,7 @@ def _config(top: _Table) -> Config:
         grpc=_grpc(top.table("grpc")),
         metrics_listen=_address(metrics, "listen", "127.0.0.1:9464"),
         console_listen=_console(console),
-        journal_keep_days=_between(journal, "keep_days", 14, 1, 366),
+        journal_keep_days=_between(journal, "keep_days", 14, 1, 366, "days"),
         feeds=tuple(map(_feed, top.tables("feed", 64))),
         rules_dir=rules_dir,
         lanes=tuple(map(_lane, top.tables("lane", LANES_MAX))),
@@ -253,17 +253,10 @@ def _matching(table: _Table, key: str, pattern: re.Pattern[str], allowed: str) -
     return value
 
 
-def _between(table: _Table, key: str, default: int, low: int, high: int) -> int:
-    value: int = table.get(key, int, default)
+def _between(table: _Table, key: str, default: Any, low: float, high: float, unit: str = "") -> Any:
+    value = table.get(key, type(default), default)
     if not low <= value <= high:
-        raise ConfigError(table.at(key), f"is {value}: must be {low} to {high}")
-    return value
-
-
-def _seconds(table: _Table, key: str, default: float, low: float, high: float) -> float:
-    value: float = table.get(key, float, default)
-    if not low <= value <= high:
-        raise ConfigError(table.at(key), f"is {value}: must be {low} to {high} seconds")
+        raise ConfigError(table.at(key), f"is {value}: must be {low:g} to {high:g} {unit}".rstrip())
     return value
 
 
@@ -384,8 +377,8 @@ def _lane(table: _Table) -> Lane:
         lane_id,
         direction,
         tuple(devices),
-        release_within_s=_seconds(table, "release_within_s", 8.0, 1.0, 60.0),
-        pairing_window_s=_seconds(table, "pairing_window_s", 5.0, 0.5, 30.0),
+        release_within_s=_between(table, "release_within_s", 8.0, 1.0, 60.0, "seconds"),
+        pairing_window_s=_between(table, "pairing_window_s", 5.0, 0.5, 30.0, "seconds"),
     )
     table.done()
     return lane
@@ -402,7 +395,9 @@ def _device(table: _Table, taken: set[str]) -> Device:
     for key, value in settings.items():
         if isinstance(value, float) and not math.isfinite(value):
             raise ConfigError(table.at(key), f"is {value}: must be a number with an end")
-    settings |= {key: _place(table, key, value) for key, value in settings.items() if key in _PLACES}
+    settings |= {
+        key: checked_place(key, settings[key], table.folder, table.at(key)) for key in _PLACES & settings.keys()
+    }
     numbers = range(1, DEVICES_PER_LANE_MAX + 1)
     label = next(label for n in numbers if (label := name if n == 1 else f"{name}-{n}") not in taken)
     return Device(label, name, info.kind, settings)
@@ -414,22 +409,22 @@ def _distinct(values: list[str], table: str, key: str) -> None:
             raise ConfigError(f"{table}[{index}].{key}", f"{value!r} stands twice: each {table} needs its own")
 
 
-_PLACES = ("port", "source")  # the settings that say where a device is
+_PLACES = frozenset({"port", "source"})  # the settings that say where a device is
 _OF_A_BUS = ("baud", "parity", "framing", "timeout_ms")  # what devices on one port must agree on: it is opened once
 
 
-def _place(table: _Table, key: str, value: SettingValue) -> SettingValue:
-    """A device's port or source; a relative path starts at the file's folder. Raises ConfigError."""
+def checked_place(key: str, value: SettingValue, folder: Path, path: str) -> SettingValue:
+    """A device's port or source; a relative path starts at `folder`. Raises ConfigError at `path`."""
     if not isinstance(value, str) or not value or not value.isprintable():
-        raise ConfigError(table.at(key), "is empty or has control characters: give the device's path or address")
+        raise ConfigError(path, "is empty or has control characters: give the device's path or address")
     if value.startswith("tcp:"):
         address = value.removeprefix("tcp:")
         if not _ADDRESS.fullmatch(address) or not 0 < int(address.rpartition(":")[2]) <= PORT_MAX:
-            raise ConfigError(table.at(key), f"is {value!r}: must be tcp:HOST:PORT with a port of 1-65535")
+            raise ConfigError(path, f"is {value!r}: must be tcp:HOST:PORT with a port of 1-65535")
         return value
     if key == "source" and ("://" in value or value.isdecimal()):
         return value  # a stream's address, a camera's number
-    return os.path.join(table.folder, value)  # not Path: a folder's final slash stays
+    return os.path.join(folder, value)  # not Path: a folder's final slash stays
 
 
 def _same_place(place: str) -> str:

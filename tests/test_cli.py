@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 CSV = """document_type,number,status,asserted_by,effective_at,valid_until
 RESIDENT_ID,310105199001010018,GREEN,310000,2020-04-01T08:00:00+08:00,
 PASSPORT,E12345678,RED,340000,2020-04-01T08:00:00+08:00,2020-05-01T00:00:00+08:00
@@ -85,6 +87,89 @@ def test_wrong_use_and_outside_failures_have_their_own_status(tmp_path: Path) ->
     assert "is it running" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["statsu"], "'status'"),
+        (["status", "extra"], "see gate status --help"),
+        (["run"], "Missing option '--config': see gate run --help"),
+        (["watch", "--count", "0"], "--count"),
+        (["status", "--controller", ""], "HOST:PORT or unix:PATH"),
+        (["status", "--controller", "/run/gate/operator.sock"], "HOST:PORT or unix:PATH"),
+        (["query", "--purpose", "p", "--order-id", "1", "--document-type", "UNSPECIFIED"], "RESIDENT_ID"),
+        (["query", "--purpose", "p", "--order-id", "1"], "standard input: is empty"),
+        (["check-rules", "none"], "none is not a folder"),
+        (["check-rules", "."], "holds no rule.toml"),
+        (["demo", "--keep", "."], "new or empty"),
+        (["devices", "simulate", "samv", "--port", "pty:notes.txt"], "no port"),
+        (["devices", "simulate", "samv", "--port", "nowhere"], "pty:PATH or tcp:HOST:PORT"),
+        (["devices", "probe", "modbus-relay", "--port", "tcp:127.0.0.1"], "tcp:HOST:PORT"),
+        (["devices", "probe", "samv", "--port", "x", "--set", "baud"], "NAME=VALUE"),
+    ],
+)
+def test_wrong_use_is_told_in_one_line(arguments: list[str], says: str, tmp_path: Path) -> None:
+    """Exit 2, and one line that says what to do next: no boxes, no usage, no traceback."""
+    (tmp_path / "notes.txt").write_text("somebody's notes")
+    done = gate(*arguments, cwd=tmp_path)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+    assert done.stderr.startswith("gate: ")
+    assert says in done.stderr
+    assert (tmp_path / "notes.txt").read_text() == "somebody's notes"
+
+
+def test_a_number_that_is_no_text_is_refused_and_not_quoted(tmp_path: Path) -> None:
+    """Bytes that are no UTF-8, and more of them than any code has: wrong use, in one line."""
+    for raw, says in ((b"310105199001010018\xff", "not UTF-8"), (b"3" * 70_000, "more than 65536 bytes")):
+        command = [sys.executable, "-m", "gate", "query", "--purpose", "p", "--order-id", "1"]
+        done = subprocess.run(command, cwd=tmp_path, input=raw, capture_output=True, check=False)
+        assert done.returncode == 2
+        assert says in done.stderr.decode()
+        assert b"31010" not in done.stderr
+
+
+def test_verbose_adds_the_rest_and_changes_nothing_else(tmp_path: Path) -> None:
+    """Before or after the command: where it came from, then the same line and the same status."""
+    plain = gate("check-config", "none.toml", cwd=tmp_path)
+    for arguments in (("--verbose", "check-config", "none.toml"), ("check-config", "none.toml", "--verbose")):
+        done = gate(*arguments, cwd=tmp_path)
+        assert done.returncode == plain.returncode == 2
+        assert "gate/config.py" in done.stderr
+        assert done.stderr.endswith(plain.stderr)
+
+
+def test_verbose_quotes_no_row(tmp_path: Path) -> None:
+    """What a parser says of a bad cell holds the cell; it is not told, not even then."""
+    _published(tmp_path)
+    for bad in ("310105199001010019", "31010519900101001Ａ"):
+        (tmp_path / "rows.csv").write_text(CSV.replace("310105199001010018", bad))
+        done = gate("--verbose", *_publish(2), cwd=tmp_path)
+        assert done.returncode == 2
+        assert "31010519" not in done.stderr + done.stdout
+
+
+def test_a_file_is_good_when_the_station_would_start_with_it(tmp_path: Path) -> None:
+    """check-config opens the keys, peppers, rules and certificates that it names, and names what is not right."""
+    assert gate("feed", "keygen", "AKM", cwd=tmp_path).returncode == 0
+    (tmp_path / "rules").mkdir()
+    feed = '[[feed]]\nissuer = "AKM"\nsource = "dir:in"\npublic_keys_file = "akm.keys"\npepper_file = "akm.pepper"\n'
+    station = '[station]\nid = "s"\nregion = "330100"\ndata_dir = "data"\n'
+    tls = '[grpc.tls]\ncertificate = "akm.keys"\nprivate_key = "akm.keys"\nclient_ca = "akm.keys"\n'
+    wrong = {
+        station + feed.replace("akm.keys", "akm.pepper"): "feed[0].public_keys_file",
+        station + feed.replace('file = "akm.pepper', 'file = "akm.keys'): "feed[0].pepper_file",
+        station + '[policy]\nrules_dir = "rules"\n': "policy.rules_dir",
+        station + tls: "grpc.tls.certificate",
+    }
+    path = tmp_path / "station.toml"
+    path.write_text(station + feed)
+    assert gate("check-config", "station.toml", cwd=tmp_path).returncode == 0
+    for text, place in wrong.items():
+        path.write_text(text)
+        done = gate("check-config", "station.toml", cwd=tmp_path)
+        assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+        assert f"station.toml: {place}" in done.stderr
+
+
 def test_devices_are_listed_with_their_settings(tmp_path: Path) -> None:
     """Every driver, and every setting with a sentence."""
     rows = json.loads(gate("devices", "list", "--json", cwd=tmp_path).stdout)
@@ -98,6 +183,8 @@ def test_every_command_has_an_example(tmp_path: Path) -> None:
         assert "Example: gate" in gate(command, "--help", cwd=tmp_path).stdout, command
     for command in ("keygen", "publish", "verify", "inspect"):
         assert "Example: gate" in gate("feed", command, "--help", cwd=tmp_path).stdout, command
+    for group in ((), ("devices",), ("feed",)):
+        assert "Example: gate" in gate(*group, "--help", cwd=tmp_path).stdout, group
     for command in ("list", "probe", "simulate"):
         assert "Example: gate" in gate("devices", command, "--help", cwd=tmp_path).stdout, command
 

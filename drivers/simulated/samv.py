@@ -77,8 +77,8 @@ class SimulatedSamv:
 
     async def _reply(self, command: Command, writer: asyncio.StreamWriter) -> None:
         knobs = self.knobs
-        await asyncio.sleep(knobs.answer_s)
         frame = self._answer(command)
+        await asyncio.sleep(knobs.answer_s)
         if knobs.bad_checksum:
             frame = frame[:-1] + bytes([frame[-1] ^ 0xFF])
         frame = knobs.heartbeat + knobs.late_reply + knobs.noise_before + frame

@@ -4,13 +4,14 @@ Exit status: 0 done, 1 the thing checked is not so, 2 wrong use or configuration
 """
 
 import logging
+import os
 import sys
 from typing import Annotated
 
 import typer
 
 from gate.cli import devices, feed, replay, run, watch
-from gate.cli.errors import exit_status
+from gate.cli.errors import DONE, exit_status, traced
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -47,16 +48,29 @@ app.command("watch")(watch.watch)
 app.command("query")(watch.query)
 app.command("replay")(replay.replay)
 app.add_typer(devices.app, name="devices")
-app.add_typer(feed.app, name="feed")
+app.add_typer(feed.app, name="feed", epilog="Example: gate feed keygen AKM --folder keys")
 
 
 def main() -> None:
     """Run a command; every error becomes one line on stderr and the right exit status."""
+    # gRPC's own lines would stand between ours: errors reach us as exceptions. Nobody here forks without exec.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
     try:
-        app(standalone_mode=True)
+        status = app(_verbose_first(sys.argv[1:]), prog_name="gate", standalone_mode=False)
     except Exception as error:
-        if _VERBOSE["on"]:
-            raise
         status, line = exit_status(error)
-        print(f"gate: {line}", file=sys.stderr)
-        sys.exit(status)
+        if _VERBOSE["on"]:
+            print(traced(error), file=sys.stderr)
+        if line:
+            print(f"gate: {line}", file=sys.stderr)
+    sys.exit(status if isinstance(status, int) else DONE)
+
+
+def _verbose_first(arguments: list[str]) -> list[str]:
+    """`gate status --verbose` is `gate --verbose status`: whoever met an error adds it at the end of the line."""
+    words = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    if "--verbose" not in words:
+        return arguments
+    at = words.index("--verbose")
+    return ["--verbose", *arguments[:at], *arguments[at + 1 :]]

@@ -2,13 +2,18 @@
 
 import contextlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from gate.cli.errors import NOT_SO
 
-app = typer.Typer(no_args_is_help=True, help="Drivers, real devices and simulated ones.")
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Drivers, real devices and simulated ones.",
+    epilog="Example: gate devices list modbus-relay",
+)
 
 Settings = Annotated[list[str] | None, typer.Option("--set", help="A setting, NAME=VALUE; may be repeated.")]
 
@@ -61,10 +66,12 @@ def probe(
     import asyncio
 
     from drivers import contract, registry
+    from gate.config import checked_place
 
     info = registry.driver(driver)
     place = "port" if "port" in info.settings else "source"
-    checked = registry.check_settings(info, _typed(info, {place: port, **_pairs(settings)}))
+    given = _typed(info, {**_pairs(settings), place: port})
+    checked = registry.check_settings(info, {**given, place: checked_place(place, port, Path(), f"--{place}")})
     device = registry.create(driver, checked)
     up = False
 
@@ -100,12 +107,15 @@ def simulate(
     from drivers import registry
 
     info = registry.driver(driver)
+    link = Path(port.removeprefix("pty:"))
+    if port.startswith("pty:") and link.exists() and not link.is_symlink():
+        raise registry.SettingError("port", f"{link} is there and no port: give a path that is free")
     module = importlib.import_module(info.simulator)
     try:
         with contextlib.suppress(KeyboardInterrupt):
             asyncio.run(module.simulate(port, _pairs(options)))
     except ValueError as error:
-        raise registry.SettingError("port", str(error)) from error
+        raise registry.SettingError("port", f"{error}: see gate devices simulate --help") from error
 
 
 def _pairs(settings: list[str] | None) -> dict[str, str]:
@@ -115,7 +125,7 @@ def _pairs(settings: list[str] | None) -> dict[str, str]:
     for text in settings or ():
         name, equals, value = text.partition("=")
         if not equals:
-            raise SettingError(name, f"{text!r} is not NAME=VALUE")
+            raise SettingError(name, f"--set {text!r} is not NAME=VALUE")
         pairs[name] = value
     return pairs
 

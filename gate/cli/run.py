@@ -1,11 +1,14 @@
 """`gate run`, `demo`, `check-config`, `check-rules`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from gate.cli.errors import NOT_SO
+
+if TYPE_CHECKING:
+    from gate.config import Config
 
 
 def run(
@@ -36,8 +39,13 @@ def demo(
     """
     from rich.console import Console
 
+    from gate.config import ConfigError
     from gate.sim.demo import Options, run_demo
 
+    if keep is not None:
+        keep = keep.absolute()  # the station's own file stands in it, and its paths start there
+        if keep.exists() and (not keep.is_dir() or any(keep.iterdir())):
+            raise ConfigError("--keep", f"{keep} is there already: give a folder that is new or empty")
     if not run_demo(Options(lanes, seconds, passengers_per_minute, seed, keep), Console()):
         raise typer.Exit(NOT_SO)
 
@@ -50,7 +58,33 @@ def check_config(file: Annotated[Path, typer.Argument(help="The station's TOML f
     from gate.config import load
 
     config = load(file)
+    _open_files(file, config)
     print(f"{file}: {len(config.lanes)} lanes, {len(config.feeds)} feeds: good")
+
+
+def _open_files(file: Path, config: "Config") -> None:
+    """Read every file that the station would at its start, so that good here is good there."""
+    from gate.config import ConfigError
+    from gate.policy.rules import RuleError
+    from gate.station.station import read_rules
+    from gate.sync.keyring import KeyFileError, load_peppers, load_public_keys
+
+    path = "policy.rules_dir"
+    try:
+        read_rules(config.rules_dir)
+        for index, feed in enumerate(config.feeds):
+            path = f"feed[{index}].public_keys_file"
+            load_public_keys(feed.public_keys_file, feed.issuer)
+            path = f"feed[{index}].pepper_file"
+            load_peppers(feed.pepper_file, feed.issuer)
+        if config.grpc.tls is not None:
+            from gate.rpc.tls import server_credentials
+
+            server_credentials(config.grpc.tls)
+    except ConfigError as error:
+        raise ConfigError(str(file), str(error)) from error
+    except (RuleError, KeyFileError, OSError) as error:
+        raise ConfigError(f"{file}: {path}", str(error)) from error
 
 
 def check_rules(
@@ -60,9 +94,14 @@ def check_rules(
 
     Example: gate check-rules recognition
     """
+    from gate.config import ConfigError
     from gate.policy.cases import parse_cases
     from gate.station.station import read_rules, rule_texts
 
+    if folder is not None and not folder.is_dir():
+        raise ConfigError("folder", f"{folder} is not a folder: give the one that holds the rules")
+    if folder is not None and not rule_texts(folder):
+        raise ConfigError("folder", f"{folder} holds no rule.toml: give the one that holds the rules")
     rules = read_rules(folder)
     count = 0
     problems = []

@@ -1,10 +1,16 @@
 """`gate status`, `watch`, `query`: a running controller over gRPC."""
 
 import contextlib
+import os
+import re
+import sys
 from collections.abc import Iterator
 from typing import Annotated, Any
 
 import typer
+
+from gate.cli.errors import NOT_SO, OUTSIDE_FAILED, WRONG_USE
+from gate.config import ConfigError
 
 DEADLINE_S = 5.0  # a controller on the same machine answers in milliseconds
 
@@ -16,22 +22,51 @@ _DEFAULT = "unix:/run/gate/operator.sock"
 _TICKETING = "unix:/run/gate/ticketing.sock"
 
 
+_CONTROLLER = re.compile(r"unix:.+|[\w.-]+:[0-9]{1,5}|\[[0-9a-fA-F:.]+\]:[0-9]{1,5}")
+
+
 class CallError(Exception):
     """A call to the controller failed; the text says why and what to do."""
+
+    def __init__(self, text: str, exit_status: int = OUTSIDE_FAILED) -> None:
+        super().__init__(text)
+        self.exit_status = exit_status
 
 
 @contextlib.contextmanager
 def _channel(controller: str) -> Iterator[Any]:
     import grpc
 
-    with grpc.insecure_channel(controller) as channel:
+    if not _CONTROLLER.fullmatch(controller):
+        raise ConfigError("--controller", f"is {controller!r}: must be HOST:PORT or unix:PATH of a socket")
+    # A proxy for the web, as the environment may name one, knows nothing of a station.
+    with grpc.insecure_channel(controller, options=[("grpc.enable_http_proxy", 0)]) as channel:
         try:
             yield channel
         except grpc.RpcError as error:
-            code: grpc.StatusCode = error.code()
-            hint = ": is it running, and is this its address?" if code is grpc.StatusCode.UNAVAILABLE else ""
-            text = f"{controller}: {code.name}" + (hint or f": {error.details()}")
-            raise CallError(text) from error
+            raise _call_error(controller, error.code().name, error.details() or "") from error
+
+
+def _call_error(controller: str, code: str, details: str) -> CallError:
+    if code == "UNAVAILABLE":
+        return CallError(f"{controller}: {code}: {_why_unavailable(controller)}")
+    if code == "DEADLINE_EXCEEDED":
+        return CallError(f"{controller}: {code}: no answer within {DEADLINE_S:g} s: see the controller's log")
+    return CallError(f"{controller}: {code}: {details}", WRONG_USE if code in _ASKED_WRONGLY else OUTSIDE_FAILED)
+
+
+def _why_unavailable(controller: str) -> str:
+    """What keeps us from the controller, as far as its socket tells."""
+    path = controller.removeprefix("unix:")
+    if path != controller and not os.path.exists(path):
+        return "there is no such socket: is it running, and is this its address?"
+    if path != controller and not os.access(path, os.W_OK):
+        return "permission denied: become a member of the socket's group"
+    return "is it running, and is this its address?"
+
+
+# What the caller can put right by asking otherwise.
+_ASKED_WRONGLY = frozenset({"INVALID_ARGUMENT", "NOT_FOUND", "FAILED_PRECONDITION", "PERMISSION_DENIED"})
 
 
 def status(controller: Controller = _DEFAULT, json: Json = False) -> None:
@@ -59,13 +94,13 @@ def _show(lanes: Any, feeds: Any) -> None:
     table = Table("lane", "mode", "barrier", "devices", "degraded", "sign")
     for lane in lanes:
         devices = ", ".join(f"{d.name} {'up' if d.up else d.fault}" for d in lane.devices)
-        mode = "EMERGENCY" if lane.emergency else lane_pb2.LaneMode.Name(lane.mode).removeprefix("LANE_MODE_")
-        barrier = lane_pb2.BarrierState.Name(lane.barrier_state).removeprefix("BARRIER_STATE_")
+        mode = "EMERGENCY" if lane.emergency else _name(lane_pb2.LaneMode, "LANE_MODE_", lane.mode)
+        barrier = _name(lane_pb2.BarrierState, "BARRIER_STATE_", lane.barrier_state)
         table.add_row(lane.id, mode, barrier, devices, ", ".join(lane.degraded_causes), _reason(lane.sign_reason))
     Console().print(table)
     table = Table("issuer", "sequence", "band", "age h", "entries", "trouble")
     for feed in feeds:
-        band = status_pb2.Band.Name(feed.freshness.band).removeprefix("BAND_")
+        band = _name(status_pb2.Band, "BAND_", feed.freshness.band)
         age = f"{feed.freshness.age.ToTimedelta().total_seconds() / 3600:.1f}" if feed.sequence else ""
         trouble = feed.source_trouble or feed.last_refusal
         table.add_row(feed.issuer, str(feed.sequence), band, age, str(feed.entry_count), trouble)
@@ -75,7 +110,13 @@ def _show(lanes: Any, feeds: Any) -> None:
 def _reason(value: Any) -> str:
     from gate.v1 import reason_pb2
 
-    return reason_pb2.Reason.Name(value).removeprefix("REASON_") if value else ""
+    return _name(reason_pb2.Reason, "REASON_", value)
+
+
+def _name(enum: Any, prefix: str, value: int) -> str:
+    """A value's name; "" when it was not given, its number when the controller is newer than this command."""
+    known = enum.DESCRIPTOR.values_by_number
+    return known[value].name.removeprefix(prefix) if value and value in known else str(value or "")
 
 
 def watch(
@@ -87,24 +128,35 @@ def watch(
 
     Example: gate watch --json --count 10
     """
-    from gate.v1 import lane_pb2, passage_pb2, passage_pb2_grpc, status_pb2
+    from gate.v1 import passage_pb2, passage_pb2_grpc
 
-    with contextlib.suppress(KeyboardInterrupt), _channel(controller) as channel:
+    with contextlib.suppress(KeyboardInterrupt), _reader_may_leave(), _channel(controller) as channel:
         stream = passage_pb2_grpc.PassageServiceStub(channel).WatchPassages(passage_pb2.WatchPassagesRequest())
         for number, reply in enumerate(stream, 1):
-            passage = reply.passage
-            if json:
-                print(_json(passage), flush=True)
-            else:
-                when = passage.start_time.ToDatetime().strftime("%H:%M:%S")
-                way = lane_pb2.Direction.Name(passage.direction).removeprefix("DIRECTION_").lower()
-                verdict = status_pb2.Verdict.Name(passage.verdict).removeprefix("VERDICT_")
-                outcome = passage_pb2.Outcome.Name(passage.outcome).removeprefix("OUTCOME_")
-                said = f"{verdict} {_reason(passage.reason)}" if passage.verdict else ""
-                print(f"{when} {passage.lane_id:4} {way:5} {said:30} {outcome}", flush=True)
+            print(_json(reply.passage) if json else _line(reply.passage), flush=True)
             if number == count:
                 stream.cancel()
                 return
+        raise CallError(f"{controller}: the controller has stopped: watch again when it runs")
+
+
+@contextlib.contextmanager
+def _reader_may_leave() -> Iterator[None]:
+    """`gate watch | head` ends in peace: who reads has all that was wanted."""
+    try:
+        yield
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for Python's last flush
+
+
+def _line(passage: Any) -> str:
+    from gate.v1 import lane_pb2, passage_pb2, status_pb2
+
+    when = passage.start_time.ToDatetime().strftime("%H:%M:%S")
+    way = _name(lane_pb2.Direction, "DIRECTION_", passage.direction).lower()
+    said = f"{_name(status_pb2.Verdict, 'VERDICT_', passage.verdict)} {_reason(passage.reason)}".strip()
+    outcome = _name(passage_pb2.Outcome, "OUTCOME_", passage.outcome)
+    return f"{when} {passage.lane_id:4} {way:5} {said:30} {outcome}"
 
 
 def query(
@@ -119,34 +171,63 @@ def query(
 
     Exit 0 for GRANT, 1 for DENY and REFER. Example: gate query --purpose test --order-id 1 < number.txt
     """
-    import sys
-
-    from gate.cli.errors import NOT_SO
-    from gate.config import ConfigError
     from gate.v1 import status_pb2, status_pb2_grpc
 
-    # Arguments stand in the list of processes, where everybody on the machine can read them.
-    secret = sys.stdin.readline().strip()
     request = status_pb2.CheckStatusRequest(purpose=purpose, order_id=order_id)
-    if code:
+    kind = None if code else _document_type(document_type)
+    secret = _from_standard_input("the health code's text" if code else "the document's number")
+    if kind is None:
         request.code_content = secret
     else:
-        name = f"DOCUMENT_TYPE_{document_type}"
-        names = list(status_pb2.DocumentType.keys())
-        if name not in names:
-            known = ", ".join(known.removeprefix("DOCUMENT_TYPE_") for known in names[1:])
-            raise ConfigError("--document-type", f"is {document_type!r}: must be one of {known}")
-        request.document.type = status_pb2.DocumentType.Value(name)
+        request.document.type = kind
         request.document.number = secret
     with _channel(controller) as channel:
         reply = status_pb2_grpc.StatusServiceStub(channel).CheckStatus(request, timeout=DEADLINE_S)
     if json:
         print(_json(reply))
     else:
-        verdict = status_pb2.Verdict.Name(reply.verdict).removeprefix("VERDICT_")
-        print(f"{verdict} {_reason(reply.reason.code)}: {reply.reason.sentence['en']}. {reply.reason.next_step['en']}.")
+        verdict = _name(status_pb2.Verdict, "VERDICT_", reply.verdict)
+        sentence, next_step = _worded(reply.reason.sentence), _worded(reply.reason.next_step)
+        print(f"{verdict} {_reason(reply.reason.code)}: {sentence} {next_step}")
     if reply.verdict != status_pb2.VERDICT_GRANT:
         raise typer.Exit(NOT_SO)
+
+
+def _worded(by_language: Any) -> str:
+    """English where the station speaks it, else the first language it does."""
+    text = by_language["en"] if "en" in by_language else next(iter(by_language.values()), "")
+    return f"{text}。" if text and not text.isascii() else f"{text}."
+
+
+def _document_type(name: str) -> Any:
+    from gate.v1 import status_pb2
+
+    known = {each.removeprefix("DOCUMENT_TYPE_"): number for each, number in status_pb2.DocumentType.items() if number}
+    if name.upper() not in known:
+        raise ConfigError("--document-type", f"is {name!r}: must be one of {', '.join(known)}")
+    return known[name.upper()]
+
+
+_STDIN_BYTES_MAX = 1 << 16  # sixteen times the longest code that a controller takes
+
+
+def _from_standard_input(what: str) -> str:
+    """One secret: arguments stand in the list of processes, where everybody on the machine can read them."""
+    if sys.stdin.isatty():
+        from getpass import getpass
+
+        text = getpass(f"{what} (is not shown): ")
+    else:
+        raw = sys.stdin.buffer.read(_STDIN_BYTES_MAX + 1)
+        if len(raw) > _STDIN_BYTES_MAX:
+            raise ConfigError("standard input", f"has more than {_STDIN_BYTES_MAX} bytes: give {what} alone")
+        try:
+            text = raw.decode("utf-8")
+        except UnicodeDecodeError:
+            raise ConfigError("standard input", f"is not UTF-8 text: give {what} so") from None
+    if not text.strip():
+        raise ConfigError("standard input", f"is empty: give {what}, e.g. < FILE")
+    return text.strip()
 
 
 def _json(value: Any) -> str:

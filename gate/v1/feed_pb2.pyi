@@ -36,26 +36,28 @@ class Feed(_message.Message):
     LAST_REFUSAL_FIELD_NUMBER: _builtins.int
     SOURCE_TROUBLE_FIELD_NUMBER: _builtins.int
     issuer: _builtins.str
-    """The issuer. Example: "AKM"."""
+    """The issuer, 2 to 16 capitals, digits or "_". Always given. Example: "AKM"."""
     sequence: _builtins.int
-    """Sequence in service, 0 when nothing was ever applied."""
+    """Sequence in service, 1 or more; 0 when nothing was ever applied. Example: 7."""
     entry_count: _builtins.int
-    """Number of entries, 0 when nothing was ever applied."""
+    """Number of entries; 0 when nothing was ever applied. Example: 1888."""
     pepper_id: _builtins.str
-    """Which pepper its subject keys are made with. Example: "2020-04"."""
+    """Which pepper its subject keys are made with; "" when nothing was ever applied. Example: "2020-04"."""
     key_id: _builtins.str
-    """Which key signed it. Example: "akm-2020-04"."""
+    """Which key signed it; "" when nothing was ever applied. Example: "akm-2020-04"."""
     last_refusal: _builtins.str
-    """The last snapshot that was not applied, and why; "" when none."""
+    """The last snapshot that was not applied, and why; "" when none. Example: "ALTERED: …"."""
     source_trouble: _builtins.str
-    """Why its source cannot be read; "" while it can."""
+    """Why its source cannot be read; "" while it can. Example: "No such file or directory"."""
     @_builtins.property
     def freshness(self) -> _status_pb2.Freshness:
-        """How old it is, against the rule's limits. Always given; its band is unspecified when nothing was ever applied."""
+        """How old it is, against the rule's limits. Always given; its band is unspecified when nothing was ever applied.
+        Example: {band: BAND_FRESH, age: 1800 s}.
+        """
 
     @_builtins.property
     def next_due_time(self) -> _timestamp_pb2.Timestamp:
-        """When the issuer promised the next one. Absent when nothing was ever applied."""
+        """When the issuer promised the next one. Absent when nothing was ever applied. Example: 2020-04-02T00:00:00Z."""
 
     def __init__(
         self,
@@ -104,7 +106,7 @@ class ListFeedsResponse(_message.Message):
     FEEDS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def feeds(self) -> _containers.RepeatedCompositeFieldContainer[Global___Feed]:
-        """In the order of the configuration."""
+        """At most 64, in the order of the configuration. Absent: none is subscribed. Example: [AKM, SSM]."""
 
     def __init__(
         self,
@@ -127,7 +129,7 @@ class GetFeedRequest(_message.Message):
 
     ISSUER_FIELD_NUMBER: _builtins.int
     issuer: _builtins.str
-    """Its issuer. Required. Example: "AKM"."""
+    """Its issuer, at most 64 characters. Required. Example: "AKM"."""
     def __init__(
         self,
         *,
@@ -150,7 +152,7 @@ class GetFeedResponse(_message.Message):
     FEED_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def feed(self) -> Global___Feed:
-        """The feed. Always given."""
+        """The feed. Always given. Example: feed AKM at sequence 7."""
 
     def __init__(
         self,

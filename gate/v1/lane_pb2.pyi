@@ -134,17 +134,17 @@ class Device(_message.Message):
     FAULT_FIELD_NUMBER: _builtins.int
     DETAIL_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """Its name within the lane. Example: "samv"."""
+    """Its name within the lane. Always given. Example: "samv"."""
     driver: _builtins.str
-    """Its driver. Example: "modbus-relay"."""
+    """Its driver in the configuration. Always given. Example: "modbus-relay"."""
     kind: _builtins.str
-    """card-reader, code-scanner or turnstile."""
+    """card-reader, code-scanner or turnstile. Always given. Example: "turnstile"."""
     up: _builtins.bool
-    """Whether it works."""
+    """Whether it works. False when absent. Example: true."""
     fault: _builtins.str
-    """Why not, one of a closed list; "" while it works. Example: "PORT_MISSING"."""
+    """Why not, one of the closed list of device faults; "" while it works. Example: "PORT_MISSING"."""
     detail: _builtins.str
-    """What it tells about itself, or what to do about the fault."""
+    """What it tells about itself, or what to do about the fault; "" when nothing. Example: "unit 1"."""
     def __init__(
         self,
         *,
@@ -179,26 +179,26 @@ class Lane(_message.Message):
     SIGN_REASON_FIELD_NUMBER: _builtins.int
     OCCUPIED_FIELD_NUMBER: _builtins.int
     id: _builtins.str
-    """Its id in the configuration. Example: "A1"."""
+    """Its id in the configuration, 1 to 64 characters. Always given. Example: "A1"."""
     mode: Global___LaneMode.ValueType
-    """What it is set to."""
+    """What it is set to, in an emergency too. Always given. Example: LANE_MODE_ENTRY."""
     emergency: _builtins.bool
-    """Whether an emergency holds; it ends only by ResetEmergency."""
+    """Whether an emergency holds; it ends only by ResetEmergency. False when absent. Example: true."""
     barrier_state: Global___BarrierState.ValueType
-    """Its barrier."""
+    """Its barrier. Always given. Example: BARRIER_STATE_CLOSED."""
     sign_verdict: _status_pb2.Verdict.ValueType
-    """Verdict on its sign; VERDICT_UNSPECIFIED while it says ready."""
+    """Verdict on its sign; VERDICT_UNSPECIFIED while it says ready. Example: VERDICT_GRANT."""
     sign_reason: _reason_pb2.Reason.ValueType
-    """Reason on its sign; REASON_UNSPECIFIED while it says ready."""
+    """Reason on its sign; REASON_UNSPECIFIED while it says ready. Example: REASON_STATUS_GREEN."""
     occupied: _builtins.bool
-    """Whether somebody stands in the walkway, as far as a sensor tells."""
+    """Whether somebody stands in the walkway. False when absent or when no sensor tells. Example: true."""
     @_builtins.property
     def devices(self) -> _containers.RepeatedCompositeFieldContainer[Global___Device]:
-        """Its devices, in the order of the configuration."""
+        """Its devices, at most 8, in the order of the configuration. Absent: it has none. Example: [samv, modbus-relay]."""
 
     @_builtins.property
     def degraded_causes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Present causes of degraded mode that concern it. Example: "READER_DOWN(A1/samv)"."""
+        """Present causes of degraded mode that concern it. Absent: none. Example: ["READER_DOWN(A1/samv)"]."""
 
     def __init__(
         self,
@@ -247,7 +247,7 @@ class ListLanesResponse(_message.Message):
     LANES_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def lanes(self) -> _containers.RepeatedCompositeFieldContainer[Global___Lane]:
-        """In the order of the configuration."""
+        """At most 200, in the order of the configuration. Absent: the station has none. Example: [A1, A2]."""
 
     def __init__(
         self,
@@ -270,7 +270,7 @@ class GetLaneRequest(_message.Message):
 
     LANE_ID_FIELD_NUMBER: _builtins.int
     lane_id: _builtins.str
-    """Its id. Required. Example: "A1"."""
+    """The lane's id in the configuration, 1 to 64 characters. Required. Example: "A1"."""
     def __init__(
         self,
         *,
@@ -293,7 +293,7 @@ class GetLaneResponse(_message.Message):
     LANE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def lane(self) -> Global___Lane:
-        """The lane. Always given."""
+        """The lane. Always given. Example: lane A1 in LANE_MODE_ENTRY."""
 
     def __init__(
         self,
@@ -317,7 +317,7 @@ class WatchLanesRequest(_message.Message):
     LANE_IDS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def lane_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Only these lanes. Absent: all."""
+        """Only these lanes, by id. Absent: all. Example: ["A1", "A2"]."""
 
     def __init__(
         self,
@@ -341,7 +341,7 @@ class WatchLanesResponse(_message.Message):
     LANE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def lane(self) -> Global___Lane:
-        """The lane. Always given."""
+        """The lane. Always given. Example: lane A1 in LANE_MODE_ENTRY."""
 
     def __init__(
         self,
@@ -366,11 +366,11 @@ class SetLaneModeRequest(_message.Message):
     MODE_FIELD_NUMBER: _builtins.int
     OPERATOR_FIELD_NUMBER: _builtins.int
     lane_id: _builtins.str
-    """Its id. Required."""
+    """The lane's id in the configuration, 1 to 64 characters. Required. Example: "A1"."""
     mode: Global___LaneMode.ValueType
-    """The mode. Required."""
+    """The mode. Required. Example: LANE_MODE_CLOSED."""
     operator: _builtins.str
-    """Who orders it: a staff number or post, at most 64 characters. Required. Example: "desk-2"."""
+    """Who orders it: a staff number or post, at most 64 characters, never a name. Required. Example: "desk-2"."""
     def __init__(
         self,
         *,
@@ -395,7 +395,7 @@ class SetLaneModeResponse(_message.Message):
     LANE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def lane(self) -> Global___Lane:
-        """The lane. Always given."""
+        """The lane. Always given. Example: lane A1 in LANE_MODE_ENTRY."""
 
     def __init__(
         self,
@@ -421,13 +421,15 @@ class ReleaseLaneRequest(_message.Message):
     OPERATOR_FIELD_NUMBER: _builtins.int
     WHY_FIELD_NUMBER: _builtins.int
     lane_id: _builtins.str
-    """The lane's id. Required."""
+    """The lane's id in the configuration, 1 to 64 characters. Required. Example: "A1"."""
     direction: Global___Direction.ValueType
-    """Which way."""
+    """Which way. Absent: the lane's own, entry in a two-way lane. Example: DIRECTION_EXIT."""
     operator: _builtins.str
-    """Who orders it: a staff number or post, at most 64 characters. Required."""
+    """Who orders it: a staff number or post, at most 64 characters, never a name. Required. Example: "desk-2"."""
     why: _builtins.str
-    """Why, at most 200 characters, never a name or number of the passenger. Required. Example: "paper certificate seen"."""
+    """Why, at most 200 characters, never a name or number of the passenger. Required. Example: "paper certificate
+    seen".
+    """
     def __init__(
         self,
         *,
@@ -453,7 +455,7 @@ class ReleaseLaneResponse(_message.Message):
     LANE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def lane(self) -> Global___Lane:
-        """The lane. Always given."""
+        """The lane. Always given. Example: lane A1 in LANE_MODE_ENTRY."""
 
     def __init__(
         self,
@@ -477,9 +479,9 @@ class ResetEmergencyRequest(_message.Message):
     LANE_ID_FIELD_NUMBER: _builtins.int
     OPERATOR_FIELD_NUMBER: _builtins.int
     lane_id: _builtins.str
-    """The lane's id. Required."""
+    """The lane's id in the configuration, 1 to 64 characters. Required. Example: "A1"."""
     operator: _builtins.str
-    """Who orders it: a staff number or post, at most 64 characters. Required."""
+    """Who orders it: a staff number or post, at most 64 characters, never a name. Required. Example: "desk-2"."""
     def __init__(
         self,
         *,
@@ -503,7 +505,7 @@ class ResetEmergencyResponse(_message.Message):
     LANE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def lane(self) -> Global___Lane:
-        """The lane. Always given."""
+        """The lane. Always given. Example: lane A1 in LANE_MODE_ENTRY."""
 
     def __init__(
         self,

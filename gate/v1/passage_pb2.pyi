@@ -123,36 +123,38 @@ class Passage(_message.Message):
     BAND_FIELD_NUMBER: _builtins.int
     DEGRADED_CAUSES_FIELD_NUMBER: _builtins.int
     passage_id: _builtins.str
-    """Random name of the attempt."""
+    """Random name of the attempt, 32 letters. Always given. Example: "gkeegoldjjakiaakdfgnbmeedhekmmfg"."""
     lane_id: _builtins.str
-    """The lane. Example: "A1"."""
+    """The lane. Always given. Example: "A1"."""
     direction: _lane_pb2.Direction.ValueType
-    """Which way."""
+    """Which way. Always given. Example: DIRECTION_ENTRY."""
     credential: _builtins.str
-    """CARD, CODE, CARD_AND_CODE or NONE."""
+    """CARD, CODE, CARD_AND_CODE or NONE. Always given. Example: "CARD"."""
     verdict: _status_pb2.Verdict.ValueType
-    """What was decided; VERDICT_UNSPECIFIED for who came without a credential."""
+    """What was decided; VERDICT_UNSPECIFIED for who came without a credential. Example: VERDICT_GRANT."""
     reason: _reason_pb2.Reason.ValueType
-    """Why; REASON_UNSPECIFIED for who came without a credential."""
+    """Why; REASON_UNSPECIFIED for who came without a credential. Example: REASON_STATUS_GREEN."""
     rule_id: _builtins.str
-    """The rule that decided, "" when none did."""
+    """The rule that decided, "" when none did. Example: "delta/mutual-recognition"."""
     outcome: Global___Outcome.ValueType
-    """How it ended."""
+    """How it ended. Always given. Example: OUTCOME_PASSED."""
     issuer: _builtins.str
-    """Issuer whose word decided, "" when none did."""
+    """Issuer whose word decided, "" when none did. Example: "SSM"."""
     band: _status_pb2.Band.ValueType
-    """Age of the deciding feed; BAND_UNSPECIFIED when none decided."""
+    """Age of the deciding feed; BAND_UNSPECIFIED when none decided. Example: BAND_FRESH."""
     @_builtins.property
     def start_time(self) -> _timestamp_pb2.Timestamp:
-        """When it began."""
+        """When it began, to the microsecond. Always given. Example: 2020-04-01T08:00:00.125Z."""
 
     @_builtins.property
     def stage_microseconds(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
-        """Time of each stage in microseconds, by the stage's name. Example: {"lookup": 430}."""
+        """Time of each stage in microseconds, 0 or more, by the stage's name. Absent: no stage was reached. Example:
+        {"lookup": 430}.
+        """
 
     @_builtins.property
     def degraded_causes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Present causes of degraded mode."""
+        """Causes of degraded mode that were present. Absent: none. Example: ["FEED_AGED(AKM)"]."""
 
     def __init__(
         self,
@@ -187,7 +189,7 @@ class ListPassagesRequest(_message.Message):
 
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
-    """How many, 1 to 1,000. Absent: 100."""
+    """How many, 1 to 1,000. Absent: 100. Example: 20."""
     def __init__(
         self,
         *,
@@ -210,7 +212,7 @@ class ListPassagesResponse(_message.Message):
     PASSAGES_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def passages(self) -> _containers.RepeatedCompositeFieldContainer[Global___Passage]:
-        """Newest first."""
+        """At most page_size, newest first. Absent: nobody has come yet. Example: [A1 OUTCOME_PASSED]."""
 
     def __init__(
         self,
@@ -234,7 +236,7 @@ class WatchPassagesRequest(_message.Message):
     LANE_IDS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def lane_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Only of these lanes. Absent: all."""
+        """Only these lanes, by id. Absent: all. Example: ["A1", "A2"]."""
 
     def __init__(
         self,
@@ -258,7 +260,7 @@ class WatchPassagesResponse(_message.Message):
     PASSAGE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def passage(self) -> Global___Passage:
-        """The passage. Always given."""
+        """The passage. Always given. Example: A1 OUTCOME_PASSED."""
 
     def __init__(
         self,

@@ -221,7 +221,9 @@ class Document(_message.Message):
     type: Global___DocumentType.ValueType
     """Kind of document. Required. Example: DOCUMENT_TYPE_RESIDENT_ID."""
     number: _builtins.str
-    """Its number, at most 64 characters; spaces, hyphens and full-width forms are accepted. Required."""
+    """Its number, at most 64 characters; spaces, hyphens and full-width forms are accepted. Required. Example:
+    "11010519491231002X", which is of nobody (GB 11643-1999).
+    """
     def __init__(
         self,
         *,
@@ -250,22 +252,26 @@ class CheckStatusRequest(_message.Message):
     ORIGIN_REGION_FIELD_NUMBER: _builtins.int
     DESTINATION_REGION_FIELD_NUMBER: _builtins.int
     code_content: _builtins.str
-    """The text of a health code's QR, at most 4,096 bytes."""
+    """The text of a health code's QR, at most 4,096 bytes. Absent: document is required. Example:
+    "https://s.sh.gov.cn/…".
+    """
     purpose: _builtins.str
     """Why the system asks, at most 64 characters. Required. Example: "ticket purchase"."""
     order_id: _builtins.str
-    """The order this belongs to, at most 64 characters, never a name. Required. Example: "E123456789"."""
+    """The order this belongs to, at most 64 letters, digits and . _ : / # + = -, never a name. Required. Example:
+    "E123456789".
+    """
     origin_region: _builtins.str
     """GB/T 2260 code of the journey's origin, 6 or 12 digits. Absent: not told. Example: "310000"."""
     destination_region: _builtins.str
     """GB/T 2260 code of the journey's destination, 6 or 12 digits. Absent: not told. Example: "330100"."""
     @_builtins.property
     def document(self) -> Global___Document:
-        """An identity document."""
+        """An identity document. Absent: code_content is required. Example: {type: DOCUMENT_TYPE_RESIDENT_ID, number: …}."""
 
     @_builtins.property
     def travel_time(self) -> _timestamp_pb2.Timestamp:
-        """When the journey begins. Absent: now."""
+        """When the journey begins, years 1 to 9999. Absent: now. Example: 2020-04-02T09:30:00Z."""
 
     def __init__(
         self,
@@ -339,16 +345,18 @@ class ReasonText(_message.Message):
     NEXT_STEP_FIELD_NUMBER: _builtins.int
     APPEAL_REFERENCE_FIELD_NUMBER: _builtins.int
     code: _reason_pb2.Reason.ValueType
-    """Which reason. Always given."""
+    """Which reason. Always given. Example: REASON_STATUS_GREEN."""
     appeal_reference: _builtins.str
     """Where to object or ask for correction. Always given. Example: "12345"."""
     @_builtins.property
     def sentence(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """What it means, by language ("zh", "en"). Always given in the station's languages."""
+        """What it means, by language ("zh", "en"). Always given in the station's languages. Example: {"en": "Green. Please
+        pass"}.
+        """
 
     @_builtins.property
     def next_step(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """What to do next, by language. Always given in the station's languages."""
+        """What to do next, by language. Always given in the station's languages. Example: {"en": "Walk through"}."""
 
     def __init__(
         self,
@@ -376,14 +384,14 @@ class Freshness(_message.Message):
     AS_OF_TIME_FIELD_NUMBER: _builtins.int
     AGE_FIELD_NUMBER: _builtins.int
     band: Global___Band.ValueType
-    """Against the limits of the rule in force. BAND_UNSPECIFIED when no feed decided."""
+    """Against the limits of the rule in force. BAND_UNSPECIFIED when no feed decided. Example: BAND_FRESH."""
     @_builtins.property
     def as_of_time(self) -> _timestamp_pb2.Timestamp:
-        """When the issuer produced it. Absent when no feed decided."""
+        """When the issuer produced it. Absent when no feed decided. Example: 2020-04-01T00:00:00Z."""
 
     @_builtins.property
     def age(self) -> _duration_pb2.Duration:
-        """How long ago that was. Absent when no feed decided."""
+        """How long ago that was; negative when the issuer's clock is ahead. Absent when no feed decided. Example: 1800 s."""
 
     def __init__(
         self,
@@ -417,11 +425,11 @@ class CheckStatusResponse(_message.Message):
     FEED_SEQUENCE_FIELD_NUMBER: _builtins.int
     DECISION_ID_FIELD_NUMBER: _builtins.int
     verdict: Global___Verdict.ValueType
-    """May the person pass? Always given."""
+    """May the person pass? Always given. Example: VERDICT_GRANT."""
     credential_status: Global___CredentialStatus.ValueType
-    """The status that decided. CREDENTIAL_STATUS_UNKNOWN when none did."""
+    """The status that decided. CREDENTIAL_STATUS_UNKNOWN when none did. Always given. Example: CREDENTIAL_STATUS_GREEN."""
     finding: Global___Finding.ValueType
-    """How the status is known. Always given."""
+    """How the status is known. Always given. Example: FINDING_LISTED."""
     issuer: _builtins.str
     """Issuer whose word decided, "" when none did. Example: "SSM"."""
     asserted_by: _builtins.str
@@ -429,16 +437,18 @@ class CheckStatusResponse(_message.Message):
     rule_id: _builtins.str
     """The rule that decided, "" when none speaks. Example: "delta/mutual-recognition"."""
     feed_sequence: _builtins.int
-    """Sequence of the feed that decided, 0 when none did."""
+    """Sequence of the feed that decided, 1 or more; 0 when none did. Example: 7."""
     decision_id: _builtins.str
-    """Random name of this decision, to be quoted in questions about it. Always given."""
+    """Random name of this decision, 32 letters, to be quoted in questions about it. Always given. Example:
+    "mkapghehdhbeoggilpnbfhedjjifnmfb".
+    """
     @_builtins.property
     def reason(self) -> Global___ReasonText:
-        """Why. Always given."""
+        """Why. Always given. Example: {code: REASON_STATUS_GREEN}."""
 
     @_builtins.property
     def freshness(self) -> Global___Freshness:
-        """How old the knowledge is. Always given."""
+        """How old the knowledge is. Always given. Example: {band: BAND_FRESH, age: 1800 s}."""
 
     def __init__(
         self,
@@ -471,7 +481,7 @@ class BatchCheckStatusRequest(_message.Message):
     REQUESTS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def requests(self) -> _containers.RepeatedCompositeFieldContainer[Global___CheckStatusRequest]:
-        """1 to 1,000 queries. Required."""
+        """1 to 1,000 queries, 1 MiB in all. Required. Example: [{purpose: "ticket purchase", …}]."""
 
     def __init__(
         self,
@@ -495,7 +505,7 @@ class BatchCheckStatusResponse(_message.Message):
     ITEMS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___BatchItem]:
-        """One a query, in the order of the queries."""
+        """One a query, in the order of the queries. Always given. Example: [{response: …}, {error: …}]."""
 
     def __init__(
         self,
@@ -520,11 +530,11 @@ class BatchItem(_message.Message):
     ERROR_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def response(self) -> Global___CheckStatusResponse:
-        """Its answer."""
+        """Its answer. Absent: it was refused. Example: {verdict: VERDICT_GRANT}."""
 
     @_builtins.property
     def error(self) -> Global___ItemError:
-        """Why it was refused; the others are not affected."""
+        """Why it was refused; the others are not affected. Absent: it was answered. Example: {field: "document.number"}."""
 
     def __init__(
         self,
@@ -551,9 +561,9 @@ class ItemError(_message.Message):
     REASON_FIELD_NUMBER: _builtins.int
     FIELD_FIELD_NUMBER: _builtins.int
     reason: _reason_pb2.Reason.ValueType
-    """Which reason. Example: REASON_DOCUMENT_INVALID."""
+    """Which reason. Always given. Example: REASON_DOCUMENT_INVALID."""
     field: _builtins.str
-    """The field to correct. Example: "document.number"."""
+    """The field to correct. Always given. Example: "document.number"."""
     def __init__(
         self,
         *,

@@ -27,6 +27,8 @@ if _version_not_supported:
 
 class StatusServiceStub:
     """Status queries of ticket systems. Decides exactly as a gate would now; records nothing of the person.
+    Every error of every service is a canonical code with google.rpc.ErrorInfo {reason, domain "gate", metadata}. A request
+    above 1 MiB is RESOURCE_EXHAUSTED with REQUEST_INVALID; above 4 MiB the transport itself refuses it, without ErrorInfo.
     """
 
     def __init__(self, channel):
@@ -49,6 +51,8 @@ class StatusServiceStub:
 
 class StatusServiceServicer:
     """Status queries of ticket systems. Decides exactly as a gate would now; records nothing of the person.
+    Every error of every service is a canonical code with google.rpc.ErrorInfo {reason, domain "gate", metadata}. A request
+    above 1 MiB is RESOURCE_EXHAUSTED with REQUEST_INVALID; above 4 MiB the transport itself refuses it, without ErrorInfo.
     """
 
     def CheckStatus(self, request, context):
@@ -88,6 +92,8 @@ def add_StatusServiceServicer_to_server(servicer, server):
  # This class is part of an EXPERIMENTAL API.
 class StatusService:
     """Status queries of ticket systems. Decides exactly as a gate would now; records nothing of the person.
+    Every error of every service is a canonical code with google.rpc.ErrorInfo {reason, domain "gate", metadata}. A request
+    above 1 MiB is RESOURCE_EXHAUSTED with REQUEST_INVALID; above 4 MiB the transport itself refuses it, without ErrorInfo.
     """
 
     @staticmethod

@@ -27,7 +27,10 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class StatusServiceStub:
-    """Status queries of ticket systems. Decides exactly as a gate would now; records nothing of the person."""
+    """Status queries of ticket systems. Decides exactly as a gate would now; records nothing of the person.
+    Every error of every service is a canonical code with google.rpc.ErrorInfo {reason, domain "gate", metadata}. A request
+    above 1 MiB is RESOURCE_EXHAUSTED with REQUEST_INVALID; above 4 MiB the transport itself refuses it, without ErrorInfo.
+    """
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -40,7 +43,10 @@ class StatusServiceStub:
 
 @_typing.type_check_only
 class StatusServiceAsyncStub(StatusServiceStub):
-    """Status queries of ticket systems. Decides exactly as a gate would now; records nothing of the person."""
+    """Status queries of ticket systems. Decides exactly as a gate would now; records nothing of the person.
+    Every error of every service is a canonical code with google.rpc.ErrorInfo {reason, domain "gate", metadata}. A request
+    above 1 MiB is RESOURCE_EXHAUSTED with REQUEST_INVALID; above 4 MiB the transport itself refuses it, without ErrorInfo.
+    """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CheckStatus: _aio.UnaryUnaryMultiCallable[_status_pb2.CheckStatusRequest, _status_pb2.CheckStatusResponse]  # type: ignore[assignment]
@@ -49,7 +55,10 @@ class StatusServiceAsyncStub(StatusServiceStub):
     """Up to 1,000 queries, each answered or refused by itself. Roles: ticketing. Errors: INVALID_ARGUMENT, TOO_MANY_ITEMS."""
 
 class StatusServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Status queries of ticket systems. Decides exactly as a gate would now; records nothing of the person."""
+    """Status queries of ticket systems. Decides exactly as a gate would now; records nothing of the person.
+    Every error of every service is a canonical code with google.rpc.ErrorInfo {reason, domain "gate", metadata}. A request
+    above 1 MiB is RESOURCE_EXHAUSTED with REQUEST_INVALID; above 4 MiB the transport itself refuses it, without ErrorInfo.
+    """
 
     @_abc_1.abstractmethod
     def CheckStatus(

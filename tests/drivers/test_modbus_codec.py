@@ -26,10 +26,19 @@ def test_each_direction_has_its_relay_and_the_hold_its_own() -> None:
     """Without further coils one relay does everything."""
     one = board(release_coil=3)
     assert one.timed_pulse(Direction.EXIT).address == 0x203
-    assert one.holding(True) == CoilWrite(3, 0xFF00)
+    assert one.coil(one.hold, True) == CoilWrite(3, 0xFF00)
     three = board(release_coil=0, release_exit_coil=1, hold_coil=2)
     assert three.timed_pulse(Direction.EXIT).address == 0x201
-    assert three.holding(False) == CoilWrite(2, 0)
+    assert three.coil(three.hold, False) == CoilWrite(2, 0)
+
+
+def test_another_board_s_values_are_configuration() -> None:
+    """`01 05 00 01 01 00 9D 9A`: ON is 0100 and relays start at 1 on the board of devices.md 3.3's last line."""
+    cheap = board(release_coil=1, on_value=0x0100, pulse_base=0x0400)
+    write = cheap.coil(1, on=True)
+    frame = bytes([1, 5]) + write.address.to_bytes(2, "big") + write.value.to_bytes(2, "big")
+    assert frame + crc16(frame).to_bytes(2, "little") == bytes.fromhex("0105000101009D9A")
+    assert cheap.timed_pulse(Direction.ENTRY).address == 0x0401
 
 
 def test_polarity_decides_what_a_level_means() -> None:
@@ -55,7 +64,13 @@ def test_changes_are_said_once_and_passages_by_their_edge() -> None:
 
 def test_the_first_look_reports_states_and_no_passage_of_before() -> None:
     """A contact that is closed when we come is nobody's passage of ours."""
-    assert first_reports(Inputs(passed=True, fire=True)) == [Emergency(True), Ready(True)]
+    assert first_reports(None, Inputs(passed=True, fire=True)) == [Emergency(True), Ready(True)]
+
+
+def test_what_ended_while_the_line_was_cut_is_said() -> None:
+    """Nobody stays in the walkway, and no fire burns, for ever because of a cut line."""
+    before = Inputs(occupied=True, fire=True, passed=True)
+    assert first_reports(before, Inputs(tailgating=True)) == [Emergency(False), Ready(True), Occupied(False)]
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,12 @@ from drivers.contract import Direction
 from drivers.simulated.relay_board import crc16, take_rtu
 from drivers.turnstiles.modbus.codec import BoardMap, Inputs, counted, reports
 
-_SETTINGS: dict[str, str | int | float | bool] = {"release_coil": 0, "pulse_ms": 300}
+_SETTINGS: dict[str, str | int | float | bool] = {
+    "release_coil": 0,
+    "pulse_ms": 300,
+    "pulse_base": 0x200,
+    "on_value": 0xFF00,
+}
 for _number, _name in enumerate(("passed", "passed_exit", "occupied", "tailgating", "fire", "ready")):
     _SETTINGS[f"{_name}_input"] = _number
     _SETTINGS[f"{_name}_active"] = "low" if _name == "fire" else "high"

@@ -60,3 +60,34 @@ def test_generated_code_that_differs_is_named(trouble: str, tmp_path: Path, monk
     with pytest.raises(SystemExit) as ended:
         protos.main()
     assert name in str(ended.value)
+
+
+def fields() -> dict[str, str]:
+    """Message.field -> its comment in the protos."""
+    found, message, comment = {}, "", ""
+    for path in sorted((Path(__file__).parents[2] / "protos").rglob("*.proto")):
+        for line in path.read_text("utf-8").splitlines():
+            text = line.strip()
+            if opens := re.match(r"message (\w+)", text):
+                message = opens[1]
+            if message and (field := re.match(r"(?:repeated )?(?:map<[^>]+>|[\w.]+) (\w+) = \d+;", text)):
+                found[f"{message}.{field[1]}"] = comment
+            if line.startswith("}"):
+                message = ""
+            comment = f"{comment} {text[2:].strip()}" if text.startswith("//") else ""
+    return found
+
+
+def test_every_field_says_when_it_is_absent_and_gives_an_example() -> None:
+    """The comment of each field of each message: required, always given, or what its absence means; and an example."""
+    told = fields()
+    known = {
+        f"{m.name}.{f.name}"
+        for module in MODULES
+        for m in module.DESCRIPTOR.message_types_by_name.values()
+        for f in m.fields
+    }
+    assert set(told) == known
+    for name, comment in told.items():
+        assert "Example: " in comment, name
+        assert re.search(r'Required|Always given|[Aa]bsent|"" |; 0 |UNSPECIFIED', comment), name

@@ -173,7 +173,7 @@ def test_only_names_of_roles_count_in_a_certificate(names: dict[str, str], expec
 
 @pytest.mark.parametrize("shows", ["nothing", "elsewhere's", "an expired one", "one of tomorrow"])
 def test_without_a_certificate_of_our_authority_nobody_is_heard(shows: str, tmp_path: Path) -> None:
-    """None, one signed elsewhere, or one out of its days, even with a role in it: no connection, not even for health."""
+    """None, one signed elsewhere, or one out of its days, even with a role in it: no connection, nor health."""
 
     async def story() -> None:
         uri = "gate:role:operator"

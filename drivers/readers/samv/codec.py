@@ -11,8 +11,6 @@ import enum
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import reduce
-from operator import xor
 
 PREAMBLE = bytes.fromhex("AAAAAA9669")
 REPLY_LEN_MIN = 4
@@ -115,16 +113,27 @@ class Reply:
     sw12: int = 0  # SW1 and SW2; zero in every frame seen
 
     def answers(self, command: Command) -> bool:
-        """Whether this can be the answer to `command`, judged by status word and, for a good read, by its length."""
+        """Whether this can be the answer to `command`, judged by status word and, for success, by its length."""
         if self.sw12 or self.status not in EXPECTED[command]:
             return False
-        if self.status == StatusWord.OK and command in _DATA_MIN:
-            return len(self.data) >= _DATA_MIN[command]
-        return True
+        return self.status != StatusWord.OK or len(self.data) in _GOOD_BYTES[command]
 
 
-# A shorter "90" is the late answer to another command (select has 8 bytes of data, status none).
-_DATA_MIN = {Command.READ: 4 + TEXT_BYTES, Command.READ_FINGERPRINT: 6 + TEXT_BYTES, Command.SAM_ID: 16}
+# How much data a 90 brings: another amount makes it the late answer to another command.
+_READ_BYTES = range(4 + TEXT_BYTES, REPLY_LEN_MAX)
+_NO_ITEM_OF_TEXT = range(4 + TEXT_BYTES)
+_GOOD_BYTES = {
+    Command.RESET: range(16),
+    Command.STATUS: range(16),  # none in every frame seen
+    Command.SAM_ID: range(16, 17),
+    Command.FIND: range(0),  # its success is 9F
+    Command.SELECT: range(16),  # usually 8
+    Command.READ: _READ_BYTES,
+    Command.READ_ADDRESS: _NO_ITEM_OF_TEXT,
+    Command.READ_MANAGEMENT_ID: _NO_ITEM_OF_TEXT,
+    Command.READ_FINGERPRINT: range(6 + TEXT_BYTES, REPLY_LEN_MAX),
+    Command.SET_RF_BYTES: range(16),
+}
 
 
 def encode(command: Command, data: bytes = b"") -> bytes:
@@ -140,8 +149,12 @@ def encode_reply(status: int, data: bytes = b"") -> bytes:
 
 
 def checksum(body: bytes) -> int:
-    """XOR of all bytes."""
-    return reduce(xor, body, 0)
+    """XOR of all bytes, by folding: a byte at a time, noise made of preambles would hold the controller for seconds."""
+    value, size = int.from_bytes(body, "little"), len(body)
+    while size > 1:
+        size -= size // 2
+        value = value >> 8 * size ^ value & (1 << 8 * size) - 1
+    return value
 
 
 class Replies:

@@ -6,23 +6,26 @@ is the same presentation while its identity repeats within `same_card_s`, and on
 """
 
 import asyncio
+import contextlib
 import hashlib
 import secrets
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TypeVar
 
 from drivers.contract import CardReport, DeviceFault, Down, ReadProblem, ReportSink, Unread, Up
 from drivers.readers.samv.codec import Command, Replies, Reply, StatusWord, card_text, encode, sam_id
 from drivers.registry import SettingValue
-from drivers.transport import ByteLink, PortError, open_link
+from drivers.transport import REOPEN_S, ByteLink, PortError, open_link, port_setting
 
-REOPEN_S = (0.1, 0.3, 0.5, 1.0)  # at most 1 s, so that a lane is back within 2 s of its reader
 SILENCE_S = 0.1  # section 6: inter-byte silence after which a frame is dead
 TIMEOUTS_MAX = 3  # section 6: consecutive time-outs, then reopen
 STATUS_EVERY_S = 30.0  # section 6: status check when idle
+STATUS_S, RESET_S = 0.5, 1.0  # no source gives a limit: as long as a search; a self-test takes longer
 AGAIN_S = 0.3  # section 6: after "present again"
 GONE_S = 1.0  # section 6: a run of 80s this long ends the presentation on readers that answer 9F
 UNREAD_EVERY_S = 2.0  # a bad card that rests is said again this often, not at every poll
 
+_T = TypeVar("_T")
 _UNREAD = {
     StatusWord.SELECT_FAILED: ReadProblem.CARD_REMOVED,
     StatusWord.NO_CARD: ReadProblem.CARD_REMOVED,
@@ -35,6 +38,7 @@ _UNREAD = {
 
 
 _SILENT = "no answer to 3 commands: check cable, power and speed"
+_NOT_SAMV = "answers, but not as a SAM_V reader: check model and speed"
 
 
 class _DeviceError(Exception):
@@ -46,14 +50,18 @@ class _DeviceError(Exception):
 
 
 class _NoAnswerError(Exception):
-    """No valid answer in time."""
+    """No valid answer in time; `heard`: something else came instead."""
+
+    def __init__(self, heard: bool) -> None:
+        super().__init__()
+        self.heard = heard
 
 
 class SamvReader:
     """One reader; settings as `driver.toml` declares them."""
 
     def __init__(self, settings: Mapping[str, SettingValue]) -> None:
-        self._port = str(settings["port"])
+        self._port = port_setting(settings)
         self._baud = int(settings["baud"])
         self._poll_s = float(settings["poll_interval_ms"]) / 1000
         self._limit_s = {
@@ -74,6 +82,7 @@ class SamvReader:
 
     async def run(self, report: ReportSink) -> None:
         """Work until cancelled."""
+        self._up, self._last_down = False, None
         attempt = 0
         while True:
             link: ByteLink | None = None
@@ -97,54 +106,35 @@ class SamvReader:
 
     async def _serve(self, link: ByteLink, report: ReportSink) -> None:
         now = asyncio.get_running_loop().time
-        self._replies.drop()
-        detail = await self._greet(link)
+        await _insist(lambda: self._status(link))
+        detail = await self._sam_id(link)
         self._up, self._last_down = True, None
         report(Up(detail))
-        timeouts = 0
         checked_s = now()
         while True:
-            try:
-                if now() - checked_s >= STATUS_EVERY_S:
-                    checked_s = now()
-                    await self._status(link)
-                pause_s = await self._poll(link, report)
-                timeouts = 0
-            except _NoAnswerError:
-                timeouts += 1
-                if timeouts >= TIMEOUTS_MAX:
-                    raise _DeviceError(DeviceFault.NO_ANSWER, _SILENT) from None
-                pause_s = 0.0
-            await asyncio.sleep(pause_s)
-
-    async def _greet(self, link: ByteLink) -> str:
-        for _ in range(TIMEOUTS_MAX):
-            try:
-                await self._status(link)
-                return "SAM " + sam_id(await self._ask(link, Command.SAM_ID, 0.5))
-            except _NoAnswerError:
-                continue
-        raise _DeviceError(DeviceFault.NO_ANSWER, _SILENT)
+            if now() - checked_s >= STATUS_EVERY_S:
+                await _insist(lambda: self._status(link))
+                checked_s = now()
+            await asyncio.sleep(await _insist(lambda: self._poll(link, report)))
 
     async def _status(self, link: ByteLink) -> None:
-        reply = await self._ask(link, Command.STATUS, 0.5)
-        if reply.status == StatusWord.SELF_TEST_FAILED:
-            await self._ask(link, Command.RESET, 1.0)
-            reply = await self._ask(link, Command.STATUS, 0.5)
-        self._check_device(reply)
+        if (await self._ask(link, Command.STATUS, STATUS_S)).status != StatusWord.OK:
+            raise _NoAnswerError(heard=True)
 
-    def _check_device(self, reply: Reply) -> None:
-        if reply.status == StatusWord.SELF_TEST_FAILED:
-            raise _DeviceError(DeviceFault.SELF_TEST_FAILED, "its self-test fails: replace the reader")
-        if reply.status == StatusWord.NOT_AUTHORISED:
-            raise _DeviceError(DeviceFault.NOT_AUTHORISED, "its security module is not authorised: call the maker")
+    async def _sam_id(self, link: ByteLink) -> str:
+        with contextlib.suppress(_NoAnswerError):  # some readers do not tell it
+            reply = await self._ask(link, Command.SAM_ID, STATUS_S)
+            if reply.status == StatusWord.OK:
+                return f"SAM {sam_id(reply)}"
+        return "SAM id not told"
 
     async def _poll(self, link: ByteLink, report: ReportSink) -> float:
         """One round of find, select, read; how long to wait before the next."""
         now = asyncio.get_running_loop().time()
         found = await self._ask(link, Command.FIND, self._limit_s[Command.FIND])
-        self._check_device(found)
-        if found.status != StatusWord.CARD_FOUND:
+        if found.status not in (StatusWord.CARD_FOUND, StatusWord.NO_CARD):
+            raise _NoAnswerError(heard=True)
+        if found.status == StatusWord.NO_CARD:
             self._left_s = now if self._left_s is None else self._left_s
             if self._rests_as_found and now - self._left_s >= GONE_S:
                 self._resting = None
@@ -176,7 +166,6 @@ class SamvReader:
         self._resting, self._read_s, self._left_s = mark, now, None
 
     def _failed(self, reply: Reply, report: ReportSink) -> float:
-        self._check_device(reply)
         status = StatusWord(reply.status) if reply.status in StatusWord._value2member_map_ else StatusWord.UNKNOWN
         return self._unread(_UNREAD.get(status, ReadProblem.CARD_UNREADABLE), report)
 
@@ -189,11 +178,14 @@ class SamvReader:
         return AGAIN_S
 
     async def _ask(self, link: ByteLink, command: Command, limit_s: float) -> Reply:
-        """Send and wait for its answer. Raises _NoAnswerError, PortError."""
-        for _ in range(2):  # section 6: on status 10 resend once
+        """Send and wait for its answer. Raises _NoAnswerError, _DeviceError, PortError."""
+        reply = await self._exchange(link, command, limit_s)
+        if reply.status == StatusWord.COMMAND_CHECKSUM:  # section 6: resend once
             reply = await self._exchange(link, command, limit_s)
-            if reply.status != StatusWord.COMMAND_CHECKSUM:
-                return reply
+        if reply.status == StatusWord.SELF_TEST_FAILED:  # section 6: reset once, then fault
+            await self._exchange(link, Command.RESET, RESET_S)
+            reply = await self._exchange(link, command, limit_s)
+        _check_device(reply)
         return reply
 
     async def _exchange(self, link: ByteLink, command: Command, limit_s: float) -> Reply:
@@ -202,17 +194,39 @@ class SamvReader:
         self._replies.drop()
         await link.write(encode(command))
         ends_s = loop.time() + limit_s
+        heard = False
         while (left_s := ends_s - loop.time()) > 0:
             data = await link.read(min(left_s, SILENCE_S) if self._replies.partial else left_s)
             if not data:
                 self._replies.drop()
                 continue
+            heard = True
             for reply in self._replies.feed(data):
                 if reply.answers(command):
                     return reply
-        raise _NoAnswerError
+        raise _NoAnswerError(heard)
+
+
+async def _insist(work: Callable[[], Awaitable[_T]]) -> _T:
+    """What `work` gives, tried as often as section 6 allows. Raises _DeviceError when nothing is answered."""
+    heard = 0
+    for _ in range(TIMEOUTS_MAX):
+        try:
+            return await work()
+        except _NoAnswerError as error:
+            heard += error.heard
+    if heard == TIMEOUTS_MAX:  # else it may be a gateway's heartbeat
+        raise _DeviceError(DeviceFault.PROTOCOL_ERROR, _NOT_SAMV)
+    raise _DeviceError(DeviceFault.NO_ANSWER, _SILENT)
+
+
+def _check_device(reply: Reply) -> None:
+    if reply.status == StatusWord.SELF_TEST_FAILED:
+        raise _DeviceError(DeviceFault.SELF_TEST_FAILED, "its self-test fails: replace the reader")
+    if reply.status == StatusWord.NOT_AUTHORISED:
+        raise _DeviceError(DeviceFault.NOT_AUTHORISED, "its security module is not authorised: call the maker")
 
 
 def create(settings: Mapping[str, SettingValue]) -> SamvReader:
-    """A reader with checked settings; opens nothing yet."""
+    """A reader with checked settings; opens nothing yet. Raises SettingError for a port that cannot be one."""
     return SamvReader(settings)

@@ -8,9 +8,9 @@ from drivers.contract import CodeReport, DeviceFault, Down, ReportSink, Unread, 
 from drivers.registry import SettingError, SettingValue
 from drivers.scanners.line.codec import Framing, Lines
 from drivers.scanners.same_code import SameCode
-from drivers.transport import ByteLink, PortError, open_link
+from drivers.transport import REOPEN_S, ByteLink, PortError, open_link, port_setting
 
-REOPEN_S = (0.1, 0.3, 0.5, 1.0)  # at most 1 s, so that a lane is back within 2 s of its scanner
+LAST_WORD_S = 0.05  # for trigger_off to go out before closing destroys it; 10 bytes take 10 ms at 9600 Bd
 IDLE_READ_S = 60.0  # a scanner is silent between passengers; the wait only bounds one read
 
 
@@ -18,7 +18,7 @@ class LineScanner:
     """One engine; settings as `driver.toml` declares them."""
 
     def __init__(self, settings: Mapping[str, SettingValue]) -> None:
-        self._port = str(settings["port"])
+        self._port = port_setting(settings)
         self._baud = int(settings["baud"])
         self._idle_s = float(settings["idle_timeout_ms"]) / 1000
         self._trigger_on = _command(settings, "trigger_on")
@@ -37,6 +37,7 @@ class LineScanner:
 
     async def run(self, report: ReportSink) -> None:
         """Work until cancelled."""
+        self._up, self._said = False, None
         attempt = 0
         while True:
             link: ByteLink | None = None
@@ -58,6 +59,7 @@ class LineScanner:
         if self._trigger_off and self._up:
             with contextlib.suppress(PortError):  # when it is gone, nothing is left to switch off
                 await link.write(self._trigger_off)
+                await asyncio.sleep(LAST_WORD_S)
         link.close()
 
     async def _serve(self, link: ByteLink, report: ReportSink) -> None:
@@ -88,7 +90,7 @@ class LineScanner:
 
 
 def create(settings: Mapping[str, SettingValue]) -> LineScanner:
-    """A scanner with checked settings; opens nothing yet. Raises SettingError for a trigger that is not hexadecimal."""
+    """A scanner with checked settings; opens nothing yet. Raises SettingError for a wrong port or trigger."""
     return LineScanner(settings)
 
 

@@ -4,27 +4,41 @@ Wraps pymodbus' async client, whose interface changes in minor releases, so that
 """
 
 import asyncio
+import contextlib
 import logging
 import struct
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass
 
-from pymodbus.client import AsyncModbusSerialClient, AsyncModbusTcpClient
+from pymodbus.client import AsyncModbusTcpClient
 from pymodbus.exceptions import ModbusException
 from pymodbus.framer import FramerType
 from pymodbus.pdu import ModbusPDU
 from pymodbus.pdu.bit_message import WriteSingleCoilRequest
 
 from drivers.contract import DeviceFault
-from drivers.transport import PortError, TcpAddress, forbid_late_delivery, parse_port
-from drivers.turnstiles.modbus.codec import CoilWrite
+from drivers.transport import OPEN_TIMEOUT_S, PortError, TcpAddress, open_transport, parse_port
+from drivers.turnstiles.modbus.codec import CoilWrite, rtu_gap_s
 
 # pymodbus prints every lost frame with its bytes; our `Down` says the same once, in words.
 logging.getLogger("pymodbus.logging").setLevel(logging.CRITICAL)
 
+# A unit that was silent is listened to for so long while others wait: a board answers within some 50 ms at 9600 Bd,
+# and the others' passage pulses of 300 ms must still be seen.
+LISTEN_S = 0.1
+GIVE_WAY_S = 0.01  # how late a release may be because of it
+# Modbus exceptions after which the unit may act all the same: 05 it goes on working, 0B the gateway heard nothing.
+_WRITE = 5  # FC05
+_MAY_ACT = (0x05, 0x0B)
+
 
 class NoAnswerError(Exception):
     """The unit did not answer in time; whether it acted is not known."""
+
+
+class GaveWayError(Exception):
+    """A silent unit's turn was cut short for a write; it says nothing about the unit."""
 
 
 class RefusedError(Exception):
@@ -33,6 +47,24 @@ class RefusedError(Exception):
     def __init__(self, code: int) -> None:
         super().__init__(f"Modbus exception {code}")
         self.code = code
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """How a port is set up; the same for all units on it."""
+
+    baud: int
+    parity: str
+    rtu_over_tcp: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """One unit and how long it may take to answer. `silent`: it last did not, so others come first."""
+
+    address: int
+    timeout_s: float
+    silent: bool = False
 
 
 class _RawCoil(WriteSingleCoilRequest):
@@ -45,109 +77,131 @@ class _RawCoil(WriteSingleCoilRequest):
 
 
 class Bus:
-    """All requests of all units on one port. Get it by `shared_bus`."""
+    """All requests of all units on one port. Get it by `join_bus`."""
 
-    def __init__(self, port: str, baud: int, parity: str, rtu_over_tcp: bool, timeout_s: float) -> None:
-        self._address = parse_port(port)
+    def __init__(self, port: str, line: Line) -> None:
+        self.line = line
+        self.users = 0
         self._port = port
-        self._baud = baud
-        self._parity = parity
-        self._framer = FramerType.RTU if rtu_over_tcp else FramerType.SOCKET
-        self._timeout_s = timeout_s
+        rtu = line.rtu_over_tcp or not isinstance(parse_port(port), TcpAddress)
+        self._framer = FramerType.RTU if rtu else FramerType.SOCKET
+        self._gap_s = rtu_gap_s(line.baud) if rtu else 0.0
+        self._quiet_s = 0.0  # before then, frames would run into one another
         self._lock = asyncio.Lock()
-        self._client: AsyncModbusSerialClient | AsyncModbusTcpClient | None = None
+        self._queued = self._writes = 0  # requests that wait for their turn, and those of them that move a barrier
+        self._client: AsyncModbusTcpClient | None = None
         self._sent: Callable[[], None] | None = None
 
-    @property
-    def connected(self) -> bool:
-        """Whether the port is open."""
-        return self._client is not None and self._client.connected
-
-    async def read_inputs(self, unit: int, first: int, count: int, coils: bool = False) -> Sequence[bool]:
-        """Discrete inputs (FC02), or coils (FC01). Raises NoAnswerError, RefusedError, PortError."""
-        async with self._lock:
-            client = await self._open()
+    async def read_inputs(self, unit: Unit, first: int, count: int, coils: bool = False) -> Sequence[bool]:
+        """Discrete inputs (FC02), or coils (FC01). Raises NoAnswerError, GaveWayError, RefusedError, PortError."""
+        async with self._turn() as client:
             ask = client.read_coils if coils else client.read_discrete_inputs
-            reply = await self._answer(ask(first, count=count, device_id=unit), 1 if coils else 2)
+            reply = await self._answer(unit, ask(first, count=count, device_id=unit.address), 1 if coils else 2)
             if len(reply.bits) < count:
                 raise NoAnswerError
             return reply.bits
 
-    async def read_registers(self, unit: int, first: int, count: int) -> Sequence[int]:
-        """Input registers (FC04). Raises NoAnswerError, RefusedError, PortError."""
-        async with self._lock:
-            client = await self._open()
-            reply = await self._answer(client.read_input_registers(first, count=count, device_id=unit), 4)
+    async def read_registers(self, unit: Unit, first: int, count: int) -> Sequence[int]:
+        """Input registers (FC04). Raises NoAnswerError, GaveWayError, RefusedError, PortError."""
+        async with self._turn() as client:
+            asked = client.read_input_registers(first, count=count, device_id=unit.address)
+            reply = await self._answer(unit, asked, 4)
             if len(reply.registers) < count:
                 raise NoAnswerError
             return reply.registers
 
-    async def write_coil(self, unit: int, write: CoilWrite, sent: Callable[[], None] | None = None) -> None:
+    async def write_coil(self, unit: Unit, write: CoilWrite, sent: Callable[[], None] | None = None) -> None:
         """FC05; `sent` is called when the bytes go out. Raises NoAnswerError, RefusedError, PortError."""
-        async with self._lock:
-            client = await self._open()
-            request = _RawCoil(address=write.address, bits=[True], dev_id=unit)
+        async with self._turn(write=True) as client:
+            request = _RawCoil(address=write.address, bits=[True], dev_id=unit.address)
             request.raw_value = write.value
             self._sent = sent
             try:
-                reply = await self._answer(client.execute(False, request), 5)
+                reply = await self._answer(unit, client.execute(False, request), _WRITE)
             finally:
                 self._sent = None
             if reply.address != write.address:
                 raise NoAnswerError  # somebody else's late answer
 
-    async def _answer(self, asked: object, function: int) -> ModbusPDU:
+    @contextlib.asynccontextmanager
+    async def _turn(self, write: bool = False) -> AsyncIterator[AsyncModbusTcpClient]:
+        self._queued += 1
+        self._writes += write
         try:
-            reply: ModbusPDU = await asked  # type: ignore[misc] # pymodbus types one interface for sync and async
+            await self._lock.acquire()
+        finally:
+            self._queued -= 1
+            self._writes -= write
+        now = asyncio.get_running_loop().time
+        try:
+            client = await self._open()
+            await asyncio.sleep(max(0.0, self._quiet_s - now()))
+            yield client
+        finally:
+            self._quiet_s = now() + self._gap_s
+            self._lock.release()
+
+    async def _answer(self, unit: Unit, asked: Awaitable[ModbusPDU] | ModbusPDU, function: int) -> ModbusPDU:
+        assert self._client is not None  # noqa: S101 - _turn opened it
+        assert not isinstance(asked, ModbusPDU)  # noqa: S101 - pymodbus types one interface for sync and async
+        self._client.ctx.comm_params.timeout_connect = unit.timeout_s
+        waiting = asyncio.ensure_future(asked)
+        try:
+            reply = await (self._listen(waiting) if unit.silent and function != _WRITE else waiting)
+        except GaveWayError:
+            raise
         except (ModbusException, OSError) as error:
-            # What was not acknowledged must not be delivered later (devices.md 3.4).
             self.close()
             raise NoAnswerError from error
+        except BaseException:
+            # What was not acknowledged must not be delivered later (devices.md 3.4).
+            self.close()
+            raise
+        finally:
+            waiting.cancel()
         if reply.isError():
-            raise RefusedError(getattr(reply, "exception_code", 0))
+            code = getattr(reply, "exception_code", 0)
+            raise NoAnswerError if code in _MAY_ACT else RefusedError(code)
         if reply.function_code != function:
             self.close()
             raise NoAnswerError
         return reply
 
-    async def _open(self) -> AsyncModbusSerialClient | AsyncModbusTcpClient:
+    async def _listen(self, waiting: asyncio.Future[ModbusPDU]) -> ModbusPDU:
+        """The answer of a unit that was silent, as long as nobody else wants the line."""
+        now = asyncio.get_running_loop().time
+        started_s = now()
+        while not (await asyncio.wait({waiting}, timeout=GIVE_WAY_S))[0]:
+            enough = now() - started_s >= LISTEN_S
+            if self._queued and enough:
+                raise NoAnswerError
+            if self._writes:
+                raise GaveWayError
+        return waiting.result()
+
+    async def _open(self) -> AsyncModbusTcpClient:
         if self._client is not None and self._client.connected:
             return self._client
         self.close()
-        client = self._new_client()
-        try:
-            opened = await client.connect()
-        except (OSError, ModbusException) as error:
-            raise PortError(DeviceFault.PORT_MISSING, f"{self._port}: {error}") from error
-        if not opened:
-            client.close()
-            raise PortError(DeviceFault.PORT_MISSING, f"{self._port} does not open: check cable, power and address")
-        if isinstance(client, AsyncModbusTcpClient):
-            forbid_late_delivery(client.ctx.transport.get_extra_info("socket"))
-        self._client = client
-        return client
-
-    def _new_client(self) -> AsyncModbusSerialClient | AsyncModbusTcpClient:
-        if isinstance(self._address, TcpAddress):
-            return AsyncModbusTcpClient(
-                self._address.host,
-                port=self._address.port,
-                framer=self._framer,
-                timeout=self._timeout_s,
-                retries=0,  # a second open is never sent for one release
-                reconnect_delay=0,
-                trace_packet=self._trace,
-            )
-        return AsyncModbusSerialClient(
-            self._address,
-            framer=FramerType.RTU,
-            baudrate=self._baud,
-            parity=self._parity,
-            timeout=self._timeout_s,
-            retries=0,
+        # Its TCP client for serial ports too: the transport is ours (drivers.transport), the frames are the framer's.
+        client = AsyncModbusTcpClient(
+            self._port,
+            framer=self._framer,
+            timeout=OPEN_TIMEOUT_S * 2,  # open_transport has its own, shorter one
+            retries=0,  # a second open is never sent for one release
             reconnect_delay=0,
             trace_packet=self._trace,
         )
+        client.ctx.call_create = lambda: self._transport(client)
+        _ignore_garbage(client)
+        if not await client.connect():
+            raise PortError(DeviceFault.PORT_MISSING, f"{self._port} does not open: check cable, power and address")
+        self._client = client
+        return client
+
+    async def _transport(self, client: AsyncModbusTcpClient) -> tuple[asyncio.BaseTransport, object]:
+        transport = await open_transport(client.ctx, self._port, self.line.baud, self.line.parity)
+        return transport, client.ctx
 
     def _trace(self, sending: bool, data: bytes) -> bytes:
         if sending and self._sent:
@@ -159,19 +213,44 @@ class Bus:
         client, self._client = self._client, None
         if client is None:
             return
-        transport = client.ctx.transport
-        if isinstance(transport, asyncio.WriteTransport) and isinstance(client, AsyncModbusTcpClient):
-            transport.abort()
+        if isinstance(client.ctx.transport, asyncio.WriteTransport):
+            client.ctx.transport.abort()
         client.close()
 
 
-_buses: "weakref.WeakValueDictionary[tuple[int, str], Bus]" = weakref.WeakValueDictionary()
+def _ignore_garbage(client: AsyncModbusTcpClient) -> None:
+    """A frame that pymodbus cannot decode is no answer; it would be a traceback in the log at every poll."""
+    decode = client.ctx.callback_data
+
+    def decode_or_drop(data: bytes, addr: tuple | None = None) -> int:  # type: ignore[type-arg] # as pymodbus types it
+        try:
+            return decode(data, addr)
+        except Exception:
+            return len(data)
+
+    client.ctx.callback_data = decode_or_drop  # type: ignore[method-assign]
 
 
-def shared_bus(port: str, baud: int, parity: str, rtu_over_tcp: bool, timeout_s: float) -> Bus:
-    """The bus of `port` in the running loop; units that name the same port share it."""
-    key = (id(asyncio.get_running_loop()), port)
-    bus = _buses.get(key)
-    if bus is None:
-        bus = _buses[key] = Bus(port, baud, parity, rtu_over_tcp, timeout_s)
+_buses: "weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, Bus]]" = weakref.WeakKeyDictionary()
+
+
+def join_bus(port: str, line: Line) -> Bus:
+    """The bus of `port` in the running loop, shared by all units that name it; leave it by `leave_bus`.
+
+    Raises PortError when another unit has set the port up otherwise.
+    """
+    buses = _buses.setdefault(asyncio.get_running_loop(), {})
+    bus = buses.setdefault(port, Bus(port, line))
+    if bus.line != line:
+        text = f"{port} is open at {bus.line.baud} Bd, parity {bus.line.parity}: give its units the same settings"
+        raise PortError(DeviceFault.PORT_BUSY, text)
+    bus.users += 1
     return bus
+
+
+def leave_bus(port: str, bus: Bus) -> None:
+    """No more requests from this unit; the last one closes the port."""
+    bus.users -= 1
+    if not bus.users:
+        bus.close()
+        _buses[asyncio.get_running_loop()].pop(port, None)

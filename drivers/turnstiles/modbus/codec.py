@@ -9,9 +9,7 @@ from dataclasses import dataclass
 
 from drivers.contract import DeviceReport, Direction, Emergency, Occupied, Passed, Ready, Tailgating
 
-FLASH_ON = 0x0200
 PULSE_UNIT_MS = 100
-COIL_ON = 0xFF00
 COIL_OFF = 0x0000
 COUNTER_MODULO = 0x10000
 # More passages than this between two polls of 100 ms is no crowd but a replaced or reset board.
@@ -58,6 +56,8 @@ class BoardMap:
     release: Mapping[Direction, int]
     hold: int
     pulse_ms: int
+    pulse_base: int
+    on_value: int
     inputs: Mapping[str, Input]
     counters: Mapping[Direction, int]  # register of the latched passage counter
 
@@ -75,21 +75,19 @@ class BoardMap:
             release={Direction.ENTRY: entry, Direction.EXIT: int(settings.get("release_exit_coil", entry))},
             hold=int(settings.get("hold_coil", entry)),
             pulse_ms=int(settings["pulse_ms"]),
+            pulse_base=int(settings["pulse_base"]),
+            on_value=int(settings["on_value"]),
             inputs=inputs,
             counters=counters,
         )
 
     def timed_pulse(self, direction: Direction) -> CoilWrite:
         """The release that the board ends by itself."""
-        return CoilWrite(FLASH_ON + self.release[direction], max(1, round(self.pulse_ms / PULSE_UNIT_MS)))
+        return CoilWrite(self.pulse_base + self.release[direction], max(1, round(self.pulse_ms / PULSE_UNIT_MS)))
 
-    def coil(self, direction: Direction, on: bool) -> CoilWrite:
-        """The release coil on or off, for boards without a pulse of their own."""
-        return CoilWrite(self.release[direction], COIL_ON if on else COIL_OFF)
-
-    def holding(self, on: bool) -> CoilWrite:
-        """The hold coil on or off."""
-        return CoilWrite(self.hold, COIL_ON if on else COIL_OFF)
+    def coil(self, relay: int, on: bool) -> CoilWrite:
+        """A relay on or off: for holding, and for the release on boards without a pulse of their own."""
+        return CoilWrite(relay, self.on_value if on else COIL_OFF)
 
     @property
     def input_span(self) -> tuple[int, int]:
@@ -115,18 +113,25 @@ class BoardMap:
 _COUNTER_SETTINGS = {Direction.ENTRY: "passed_counter_register", Direction.EXIT: "passed_exit_counter_register"}
 
 
+def rtu_gap_s(baud: int) -> float:
+    """Silence between two RTU frames: 3.5 characters of 11 bits (Modbus over serial line 2.5.1.1)."""
+    return 3.5 * 11 / baud if baud <= 19200 else 0.00175  # the page fixes it for faster lines
+
+
 def _span(addresses: list[int]) -> tuple[int, int]:
     if not addresses:
         return 0, 0
     return min(addresses), max(addresses) - min(addresses) + 1
 
 
-def first_reports(now: Inputs) -> list[DeviceReport]:
-    """What must be said of a board seen for the first time: states, but no passages of before."""
-    reports: list[DeviceReport] = [Emergency(True)] if now.fire else []
+def first_reports(before: Inputs | None, now: Inputs) -> list[DeviceReport]:
+    """What must be said of a board seen for the first time, or again: states, and no passages of meanwhile."""
+    reports: list[DeviceReport] = []
+    if now.fire or (before and before.fire):
+        reports.append(Emergency(now.fire))
     reports.append(Ready(now.ready))
-    if now.occupied:
-        reports.append(Occupied(True))
+    if now.occupied or (before and before.occupied):
+        reports.append(Occupied(now.occupied))
     return reports
 
 
