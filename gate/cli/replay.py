@@ -64,26 +64,10 @@ def _again(findings: Any, conditions: Any, utc_s: float, rules: Any) -> Any:
     return decide(question, rules, Moment(utc_s, 0.0))
 
 
-def _finding(values: Mapping[str, Any]) -> Any:
-    from gate.feed.finding import Freshness, Listed, Missing, NotListed, Unknown
-    from gate.feed.records import CredentialStatus
+def _finding(noted: Mapping[str, Any]) -> Any:
+    from gate.feed.noted import from_note
 
-    kind, issuer = values["kind"], values["issuer"]
-    if kind == "UNKNOWN":
-        return Unknown(issuer, Missing(values["why"]))
-    freshness = Freshness(_seconds(values["as_of_utc_s"]) or 0.0)
-    if kind == "NOT_LISTED":
-        return NotListed(issuer, values["sequence"], freshness)
-    until = _seconds(values["valid_until_utc_s"])
-    return Listed(
-        issuer,
-        CredentialStatus(values["status"]),
-        values["asserted_by"],
-        int(_seconds(values["effective_utc_s"]) or 0),
-        None if until is None else int(until),
-        values["sequence"],
-        freshness,
-    )
+    return from_note({name: _seconds(value) if name.endswith("_utc_s") else value for name, value in noted.items()})
 
 
 def _seconds(value: Any) -> float | None:

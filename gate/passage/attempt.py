@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field, replace
 
-from gate.feed.finding import Finding, Listed, NotListed
+from gate.feed.noted import note
 from gate.moment import Moment
 from gate.passage.commands import Direction
 from gate.passage.record import PassageRecord
@@ -61,30 +61,7 @@ class Attempt:
             feed_sequence=verdict.feed_sequence,
             outcome=outcome,
             stages_us=dict(self.stages_us),
-            findings=tuple(map(finding_fields, self.question.findings)),
+            findings=tuple(map(note, self.question.findings)),
             conditions=tuple(sorted(map(str, self.question.conditions))),
             subject=self.subject,
         )
-
-
-def finding_fields(finding: Finding) -> dict[str, object]:
-    """A finding as the journal keeps it for replay: everything but the key it was found by."""
-    if isinstance(finding, Listed):
-        return {
-            "kind": "LISTED",
-            "issuer": finding.issuer,
-            "status": str(finding.status),
-            "asserted_by": finding.asserted_by,
-            "effective_utc_s": finding.effective_utc_s,
-            "valid_until_utc_s": finding.valid_until_utc_s,
-            "sequence": finding.sequence,
-            "as_of_utc_s": finding.freshness.as_of_utc_s,
-        }
-    if isinstance(finding, NotListed):
-        return {
-            "kind": "NOT_LISTED",
-            "issuer": finding.issuer,
-            "sequence": finding.sequence,
-            "as_of_utc_s": finding.freshness.as_of_utc_s,
-        }
-    return {"kind": "UNKNOWN", "issuer": finding.issuer, "why": str(finding.why)}

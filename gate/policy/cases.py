@@ -7,7 +7,8 @@
     verdict = "GRANT"
     reason = "STATUS_GREEN"
 
-A finding is Listed with `status`, NotListed with `absent = true`, or Unknown with `missing`. Hours may be fractions.
+A finding is Listed with `status`, Enrolled with `enrolled = true` as well, NotListed with `absent = true`, NotCovered
+with `uncovered`, or Unknown with `missing`; `partition` names whose age it is. Hours may be fractions.
 """
 
 import tomllib
@@ -15,7 +16,17 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from gate.feed.finding import Finding, Freshness, Listed, Missing, NotListed, Unknown
+from gate.feed.finding import (
+    Enrolled,
+    Finding,
+    Freshness,
+    Listed,
+    Missing,
+    NotCovered,
+    NotListed,
+    Uncovered,
+    Unknown,
+)
 from gate.feed.records import CredentialStatus
 from gate.moment import Moment
 from gate.policy.condition import Cause, Condition
@@ -74,11 +85,13 @@ def _finding(row: dict[str, Any], now: Moment) -> Finding:
     issuer = str(row["issuer"])
     if "missing" in row:
         return Unknown(issuer, Missing(row["missing"]))
-    freshness = Freshness(now.utc_s - float(row["age_h"]) * _HOUR_S)
+    freshness = Freshness(now.utc_s - float(row["age_h"]) * _HOUR_S, row.get("partition", ""))
     if row.get("absent"):
         return NotListed(issuer, 1, freshness)
+    if "uncovered" in row:
+        return NotCovered(issuer, 1, freshness, Uncovered(row["uncovered"]))
     until = row.get("valid_for_h")
-    return Listed(
+    return (Enrolled if row.get("enrolled") else Listed)(
         issuer,
         CredentialStatus(row["status"]),
         "000000",

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from gate.feed.finding import Band, Finding, Listed, Missing, NotListed, Unknown
+from gate.feed.finding import Band, Enrolled, Finding, Listed, Missing, NotCovered, NotListed, Told, Unknown
 from gate.feed.records import CredentialStatus
 from gate.moment import Moment
-from gate.policy.condition import Condition
-from gate.policy.rules import CAUSE_REASON, Rule, RuleSet
+from gate.policy.condition import Cause, Condition
+from gate.policy.rules import CAUSE_REASON, Outcome, Rule, RuleSet
 from gate.policy.verdict import FindingClass, Reason, Verdict, VerdictKind
 
 # Statuses that forbid: known from an expired feed they still stop a green of somebody else, because a person must not
@@ -29,76 +29,92 @@ def decide(question: Question, rules: RuleSet, now: Moment) -> Verdict:
     rule = rules.on(datetime.fromtimestamp(now.utc_s, UTC).date())
     if rule is None:
         return Verdict(VerdictKind.REFER, Reason.RULE_SILENT, rule_id="")
-    verdict = _by_findings(question.findings, rule, now)
+    present = {condition.cause for condition in question.conditions}
+    verdict = _by_findings(question.findings, _Bands(rule, now, Cause.CLOCK_UNTRUSTED not in present))
     if verdict.kind is VerdictKind.GRANT:
-        present = {condition.cause for condition in question.conditions}
         for cause, reason in CAUSE_REASON.items():  # in the table's order, so that a replay gives the same reason
             if cause in present & rule.refusing_causes:
                 return Verdict(VerdictKind.REFER, reason, rule.id)
     return verdict
 
 
-def _by_findings(findings: Sequence[Finding], rule: Rule, now: Moment) -> Verdict:
+_NOT_COVERED = Outcome(VerdictKind.REFER, Reason.NOT_COVERED)
+_EXPIRED = Outcome(VerdictKind.REFER, Reason.FEED_EXPIRED)
+
+
+@dataclass(frozen=True, slots=True)
+class _Bands:
+    """What findings are judged by: the rule, the instant, and whether the clock that gave it may be believed."""
+
+    rule: Rule
+    now: Moment
+    clock_trusted: bool
+
+    def of(self, finding: Told | NotListed | NotCovered) -> Band:
+        freshness = finding.freshness
+        limits = self.rule.limits_of(finding.issuer, freshness.partition)
+        return freshness.band(limits, self.now, self.clock_trusted)
+
+    def status(self, finding: Told) -> CredentialStatus:
+        """A green or other status past its own validity is a lapsed report: GREY, never silently green."""
+        lapsed = finding.valid_until_utc_s is not None and finding.valid_until_utc_s <= self.now.utc_s
+        return CredentialStatus.GREY if lapsed else finding.status
+
+
+def _by_findings(findings: Sequence[Finding], bands: _Bands) -> Verdict:
+    rule = bands.rule
     damaged = [f for f in findings if isinstance(f, Unknown) and f.why is Missing.STORE_DAMAGED]
-    listed = [f for f in findings if isinstance(f, Listed)]
-    current = [f for f in listed if _band(f, rule, now) is not Band.EXPIRED]
-    best = _first_by_order(current, rule, now)
-    if best is not None and rule.by_status[_status(best, now)].kind is not VerdictKind.GRANT:
-        return _verdict_of(best, rule, now)
+    told = [f for f in findings if isinstance(f, Listed | Enrolled)]
+    current = [f for f in told if bands.of(f) is not Band.EXPIRED]
+    best = _first_by_order(current, bands)
+    if best is not None and rule.by_status[bands.status(best)].kind is not VerdictKind.GRANT:
+        return _verdict_of(best, bands)
     # What is left is a green or nothing: anything that could hide a red comes first.
     if damaged:
         return Verdict(VerdictKind.REFER, Reason.STORE_DAMAGED, rule.id, issuer=damaged[0].issuer)
-    expired = [f for f in listed if f not in current and (best is None or _status(f, now) in _FORBIDDING)]
+    expired = [f for f in told if f not in current and (best is None or bands.status(f) in _FORBIDDING)]
     if expired:
-        return _verdict(expired[0], rule, now, VerdictKind.REFER, Reason.FEED_EXPIRED, FindingClass.EXPIRED)
+        return _verdict(expired[0], bands, _EXPIRED, FindingClass.EXPIRED)
     if best is not None:
-        return _verdict_of(best, rule, now)
-    return _nobody_lists(findings, rule, now)
+        return _verdict_of(best, bands)
+    return _nobody_tells(findings, bands)
 
 
-def _nobody_lists(findings: Sequence[Finding], rule: Rule, now: Moment) -> Verdict:
-    absent = [f for f in findings if isinstance(f, NotListed)]
-    current = [f for f in absent if _band(f, rule, now) is not Band.EXPIRED]
-    if current:
-        outcome = rule.absent
-        return _verdict(current[0], rule, now, outcome.kind, outcome.reason, FindingClass.NOT_LISTED)
-    if absent:
-        return _verdict(absent[0], rule, now, VerdictKind.REFER, Reason.FEED_EXPIRED, FindingClass.EXPIRED)
-    return Verdict(VerdictKind.REFER, Reason.NOT_COVERED, rule.id)
+def _nobody_tells(findings: Sequence[Finding], bands: _Bands) -> Verdict:
+    """Absent from a list of some colours, unknown to those who know everybody, or only known to be absent long ago."""
+    absent = [f for f in findings if isinstance(f, NotListed | NotCovered)]
+    current = [f for f in absent if bands.of(f) is not Band.EXPIRED]
+    for finding in current:
+        if isinstance(finding, NotListed):
+            return _verdict(finding, bands, bands.rule.absent, FindingClass.NOT_LISTED)
+    for finding in current:
+        return _verdict(finding, bands, _NOT_COVERED, FindingClass.NOT_COVERED)
+    for finding in absent:
+        return _verdict(finding, bands, _EXPIRED, FindingClass.EXPIRED)
+    return Verdict(VerdictKind.REFER, Reason.NOT_COVERED, bands.rule.id)
 
 
-def _first_by_order(listed: Sequence[Listed], rule: Rule, now: Moment) -> Listed | None:
-    return min(listed, key=lambda f: (rule.order.index(_status(f, now)), -f.freshness.as_of_utc_s), default=None)
+def _first_by_order(told: Sequence[Told], bands: _Bands) -> Told | None:
+    order = bands.rule.order
+    return min(told, key=lambda f: (order.index(bands.status(f)), -f.freshness.as_of_utc_s), default=None)
 
 
-def _status(finding: Listed, now: Moment) -> CredentialStatus:
-    """A green or other status past its own validity is a lapsed report: GREY, never silently green."""
-    lapsed = finding.valid_until_utc_s is not None and finding.valid_until_utc_s <= now.utc_s
-    return CredentialStatus.GREY if lapsed else finding.status
+def _verdict_of(finding: Told, bands: _Bands) -> Verdict:
+    how = FindingClass.LISTED if isinstance(finding, Listed) else FindingClass.ENROLLED
+    return _verdict(finding, bands, bands.rule.by_status[bands.status(finding)], how)
 
 
-def _band(finding: Listed | NotListed, rule: Rule, now: Moment) -> Band:
-    return finding.freshness.band(rule.limits, now)
-
-
-def _verdict_of(finding: Listed, rule: Rule, now: Moment) -> Verdict:
-    outcome = rule.by_status[_status(finding, now)]
-    return _verdict(finding, rule, now, outcome.kind, outcome.reason, FindingClass.LISTED)
-
-
-def _verdict(
-    finding: Listed | NotListed, rule: Rule, now: Moment, kind: VerdictKind, reason: Reason, how: FindingClass
-) -> Verdict:
-    listed = finding if isinstance(finding, Listed) else None
+def _verdict(finding: Told | NotListed | NotCovered, bands: _Bands, outcome: Outcome, how: FindingClass) -> Verdict:
+    told = finding if isinstance(finding, Listed | Enrolled) else None
     return Verdict(
-        kind,
-        reason,
-        rule.id,
-        credential_status=_status(listed, now) if listed else CredentialStatus.UNKNOWN,
+        outcome.kind,
+        outcome.reason,
+        bands.rule.id,
+        credential_status=bands.status(told) if told else CredentialStatus.UNKNOWN,
         finding=how,
         issuer=finding.issuer,
-        asserted_by=listed.asserted_by if listed else "",
-        band=_band(finding, rule, now),
+        asserted_by=told.asserted_by if told else "",
+        band=bands.of(finding),
         as_of_utc_s=finding.freshness.as_of_utc_s,
         feed_sequence=finding.sequence,
     )

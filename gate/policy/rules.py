@@ -4,6 +4,7 @@ A rule says, from a date on, how statuses of different issuers are ranked, what 
 counts as aged or expired, and what each degraded cause does.
 """
 
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -39,12 +40,16 @@ class Rule:
     id: str
     valid_from: date
     valid_until: date | None
-    limits: FreshnessLimits
+    limits: Mapping[str, FreshnessLimits]  # by "ISSUER/partition", by "ISSUER", and "" for all others
     order: tuple[CredentialStatus, ...]  # the first one found decides
     by_status: Mapping[CredentialStatus, Outcome]
     absent: Outcome  # every issuer's feed is there and none lists the subject
     refusing_causes: frozenset[Cause]  # present: GRANT becomes REFER with the cause as reason
     repeat_after_s: float  # anti-passback: the same traveller in the same direction sooner is refused
+
+    def limits_of(self, issuer: str, partition: str) -> FreshnessLimits:
+        """When what this issuer's partition said counts as aged and as expired; the closest that the rule names."""
+        return self.limits.get(f"{issuer}/{partition}") or self.limits.get(issuer) or self.limits[""]
 
     def in_force(self, day: date) -> bool:
         """Whether the rule speaks on `day`."""
@@ -128,10 +133,21 @@ def _outcome(fields: dict[str, Any], where: str) -> Outcome:
     return Outcome(_member(VerdictKind, fields["verdict"], where), _member(Reason, fields["reason"], where))
 
 
-def _limits(raw: dict[str, Any]) -> FreshnessLimits:
+def _limits(raw: dict[str, Any]) -> dict[str, FreshnessLimits]:
+    """[freshness] for all, [freshness.AKM] for an issuer, [freshness."AKM/340100"] for one of its partitions."""
+    limits = {"": _two_limits("freshness", {name: value for name, value in raw.items() if not isinstance(value, dict)})}
+    for name, of_one in raw.items():
+        if isinstance(of_one, dict):
+            if not re.fullmatch(r"[A-Z][A-Z0-9_]{1,15}(/[0-9]{6})?", name):
+                raise RuleError(f"freshness: {name!r} is not ISSUER or ISSUER/partition (six digits)")
+            limits[name] = _two_limits(f"freshness.{name}", of_one)
+    return limits
+
+
+def _two_limits(where: str, raw: dict[str, Any]) -> FreshnessLimits:
     aged, expired = raw.get("aged_after_h"), raw.get("expired_after_h")
     if not isinstance(aged, (int, float)) or not isinstance(expired, (int, float)) or not 0 < aged <= expired:
-        raise RuleError("freshness: needs hours 0 < aged_after_h <= expired_after_h")
+        raise RuleError(f"{where}: needs hours 0 < aged_after_h <= expired_after_h")
     return FreshnessLimits(aged * _HOUR_S, expired * _HOUR_S)
 
 

@@ -12,12 +12,16 @@ from drivers.simulated.ports import PtyPort, SimulatedPort, TcpPort
 from drivers.simulated.relay_board import SimulatedRelayBoard
 from drivers.simulated.samv import SimulatedSamv
 from gate.credential.documents import DocumentType, document
-from gate.credential.subject import KEY_SCHEME, subject_key
+from gate.credential.subject import KEY_SCHEME, subject_key, token_key
+from gate.feed.records import Kind
 from gate.sim.people import ISSUERS, Person
 from gate.sync import publisher
 from gate.sync.keyring import keygen, load_peppers, load_private_key
+from gate.sync.rows import NEEDED, read_rows
 
 DAY_S = 86_400
+# City issuers tell everybody exactly; the provinces and Shanghai enrol their greens.
+SMALL_ISSUERS = ("SCM", "XKM", "NGL", "NATIONAL")
 RELEASE_WITHIN_S = 4.0  # shorter than a real turnstile's 5 to 8 s, so that a short demonstration shows a lapse
 
 
@@ -39,17 +43,22 @@ def publish_feeds(folder: Path, people: Sequence[Person], sequence: int = 1, onl
         def key_of(kind: str, number: str, pepper: bytes = pepper) -> bytes:
             return subject_key(pepper, document(DocumentType(kind), number))
 
+        def token_key_of(token: str, pepper: bytes = pepper, issuer: str = issuer) -> bytes:
+            return token_key(pepper, issuer, token)
+
         out = folder / stem / f"{stem}-{sequence}.snapshot"
         out.parent.mkdir(exist_ok=True)
-        edition = publisher.Edition(issuer, sequence, produced_s, produced_s + DAY_S, KEY_SCHEME, pepper_id)
-        publisher.publish(publisher.read_csv(rows, key_of), edition, load_private_key(private), out)
+        kind = Kind.FULL if issuer in SMALL_ISSUERS else Kind.NON_GREEN_WITH_ENROLMENT
+        edition = publisher.Edition(issuer, sequence, produced_s, produced_s + DAY_S, KEY_SCHEME, pepper_id, kind)
+        output = publisher.Output(out)
+        publisher.publish(read_rows(rows, key_of, token_key_of), edition, load_private_key(private), output)
         rows.unlink()  # the region's own data: the station never sees a number
 
 
 def _write_csv(path: Path, people: Sequence[Person], region: str, now: datetime) -> None:
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(publisher.COLUMNS[:5])
+        writer.writerow(NEEDED)
         for person in people:
             writer.writerow([person.document_type, person.number, person.status, region, now.isoformat()])
 

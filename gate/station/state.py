@@ -39,18 +39,35 @@ class LaneState:
 
 
 @dataclass(frozen=True, slots=True)
+class PartitionState:
+    """How one partition of a feed is."""
+
+    code: str  # GB/T 2260, six digits
+    as_of_utc_s: float
+    age_s: float
+    band: str  # a Band
+    default_status: str  # a CredentialStatus; "" before the first default begins
+
+
+@dataclass(frozen=True, slots=True)
 class FeedState:
     """How one issuer's feed is."""
 
     issuer: str
     sequence: int = 0  # 0: nothing was ever applied
+    kind: str = ""  # a Kind
     produced_utc_s: float | None = None
     next_due_utc_s: float | None = None
     age_s: float | None = None
     band: str = ""  # a Band, "" while nothing is held
     count: int = 0
+    exact_count: int = 0
+    token_count: int = 0
+    set_digest: str = ""
     pepper_id: str = ""
     key_id: str = ""
+    partitions: tuple[PartitionState, ...] = ()
+    changes_over_snapshot: int = 0
     last_refusal: str = ""  # the last snapshot that was not applied, and why; "" when none
     source_trouble: str = ""
 

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import secrets
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from importlib import resources
@@ -13,7 +13,10 @@ from typing import Any
 from gate import config
 from gate.credential.documents import Document
 from gate.credential.healthcode import HealthCode, read_code
-from gate.feed.finding import Band
+from gate.feed.finding import Band, Freshness
+from gate.feed.ledger import Held
+from gate.feed.partitions import Partition
+from gate.moment import Moment
 from gate.passage import events
 from gate.passage.commands import Direction, LaneMode
 from gate.passage.lane import Lane, LaneTimes
@@ -21,7 +24,7 @@ from gate.passage.record import PassageRecord, letters
 from gate.policy.antipassback import AntiPassback
 from gate.policy.condition import Cause, Condition
 from gate.policy.decide import Question, decide
-from gate.policy.rules import RuleSet, parse_rules
+from gate.policy.rules import Rule, RuleSet, parse_rules
 from gate.policy.verdict import Reason, Verdict, VerdictKind
 from gate.station.clock import Clock
 from gate.station.journal import Journal
@@ -29,7 +32,14 @@ from gate.station.lanememory import LaneMemory
 from gate.station.metrics import Metrics, MetricsServer
 from gate.station.runner import LaneRunner
 from gate.station.services import Services
-from gate.station.state import FeedState, LaneState, StateRefusedError, StatusAnswer, UnknownLaneError
+from gate.station.state import (
+    FeedState,
+    LaneState,
+    PartitionState,
+    StateRefusedError,
+    StatusAnswer,
+    UnknownLaneError,
+)
 from gate.station.watch import Recent, Watch
 from gate.sync.keyring import load_peppers
 from gate.sync.process import FeedProcess
@@ -71,6 +81,7 @@ class Station:
         )
         if self._services.journal.recovered_bytes:
             log.warning("the journal's last line was torn by a power loss and is cut off")
+        self._over: dict[str, int] = {}  # issuer -> changes over its snapshot, as the feed process says
         self._refusals: dict[str, str] = {}
         self._troubles: dict[str, str] = {}
         self._passback = AntiPassback(self._repeat_after_s())
@@ -163,7 +174,20 @@ class Station:
                 log.info("feed %s: sequence %s in service, %s entries", issuer, event["sequence"], event["count"])
                 if event["skipped"]:
                     self.metrics.feed_gap(issuer, event["skipped"])
+                self._over[issuer] = event["over"]
                 self._refusals.pop(issuer, None)
+                self._services.store.refresh()
+                self._troubles.pop(issuer, None)
+            case "gap":
+                log.warning(
+                    "feed %s: %s sequences are missing; waiting for them or a snapshot", issuer, event["missing"]
+                )
+                self.metrics.feed_gap(issuer, event["missing"])
+            case "damaged":
+                log.error("feed %s: its store is damaged (%s); a snapshot ends it", issuer, event["detail"])
+                self._troubles[issuer] = f"store damaged: {event['detail']}; waiting for a snapshot"
+            case "store_failed":
+                log.error("feeds: %s", event["reason"])
             case "refused":
                 log.warning("feed %s: %s is not applied: %s", issuer, event["file"], event["detail"])
                 self._refusals[issuer] = str(event["detail"])
@@ -188,6 +212,7 @@ class Station:
         services.set_condition(Condition(Cause.CLOCK_UNTRUSTED), not self.clock.state.trusted)
         services.set_condition(Condition(Cause.JOURNAL_FULL), services.journal.full)
         before = services.conditions()
+        services.store.refresh()
         services.use_held_peppers()
         for feed in self.feeds():
             if feed.band == "" and not self.ready.is_set():
@@ -272,23 +297,36 @@ class Station:
             if one is None:
                 states.append(FeedState(feed.issuer, last_refusal=refusal, source_trouble=trouble))
                 continue
-            band = one.freshness.band(rule.limits, now) if rule else Band.EXPIRED
-            states.append(
-                FeedState(
-                    feed.issuer,
-                    one.sequence,
-                    one.produced_utc_s,
-                    one.next_due_utc_s,
-                    one.freshness.age_s(now),
-                    str(band),
-                    one.count,
-                    one.pepper_id,
-                    one.key_id,
-                    refusal,
-                    trouble,
-                )
-            )
+            states.append(self._feed_state(one, rule, now, refusal, trouble))
         return states
+
+    def _feed_state(self, held: Held, rule: Rule | None, now: Moment, refusal: str, trouble: str) -> FeedState:
+        trusted = self.clock.state.trusted
+
+        def band_of(freshness: Freshness) -> str:
+            limits = rule.limits_of(held.issuer, freshness.partition) if rule else None
+            return str(freshness.band(limits, now, trusted) if limits else Band.EXPIRED)
+
+        whole = Freshness(held.produced_utc_s)
+        return FeedState(
+            issuer=held.issuer,
+            sequence=held.sequence,
+            kind=held.kind,
+            produced_utc_s=held.produced_utc_s,
+            next_due_utc_s=held.next_due_utc_s,
+            age_s=whole.age_s(now),
+            band=band_of(whole),
+            count=held.count,
+            exact_count=held.exact_count,
+            token_count=held.tokens,
+            set_digest=held.set_digest,
+            pepper_id=held.pepper_id,
+            key_id=held.key_id,
+            partitions=tuple(_partition_state(one, band_of, now) for one in held.partitions),
+            changes_over_snapshot=self._over.get(held.issuer, 0),
+            last_refusal=refusal,
+            source_trouble=trouble,
+        )
 
     def check_status(self, document: Document) -> StatusAnswer:
         """The verdict a gate would give this document now; nothing is recorded of the person."""
@@ -316,6 +354,18 @@ class Station:
         anonymous = replace(record, subject=b"")  # only the journal may link it, and only for a day
         self.recent.add(anonymous)
         self.passages.publish(anonymous)
+
+
+def _partition_state(one: Partition, band_of: Callable[[Freshness], str], now: Moment) -> PartitionState:
+    default = one.default_at(now)
+    freshness = Freshness(one.as_of_utc_s, one.code)
+    return PartitionState(
+        one.code,
+        one.as_of_utc_s,
+        freshness.age_s(now),
+        band_of(freshness),
+        str(default.status) if default else "",
+    )
 
 
 async def _end(tasks: Sequence[asyncio.Task[None]]) -> None:

@@ -127,7 +127,8 @@ def _put_counts(words: npt.NDArray[np.uint32], starts: Numbers, many: Sequence[N
 def _ranks(numbers: Numbers, many: Numbers) -> Numbers:
     """The place of each element within its bucket; elements come bucket by bucket."""
     before = np.concatenate([[0], np.cumsum(many)[:-1]])
-    return np.arange(len(numbers)) - before[numbers]
+    ranks: Numbers = np.arange(len(numbers)) - before[numbers]
+    return ranks
 
 
 def _put_exact(words: npt.NDArray[np.uint32], starts: Numbers, many: Numbers, numbers: Numbers, exact: Bytes2) -> None:
