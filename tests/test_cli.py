@@ -1,11 +1,16 @@
 """Commands as a user meets them: exit status, one line on stderr, files that a region would make."""
 
+import asyncio
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from gate import config
+from tests.rpc.station import PlainStation, served
 
 CSV = """document_type,number,status,asserted_by,effective_at,valid_until
 RESIDENT_ID,310105199001010018,GREEN,310000,2020-04-01T08:00:00+08:00,
@@ -209,3 +214,60 @@ def test_a_simulated_device_can_be_probed(tmp_path: Path) -> None:
     done = gate("devices", "probe", "samv", "--port", str(tmp_path / "none"), "--seconds", "0.5", cwd=tmp_path)
     assert done.returncode == 1
     assert "PORT_MISSING" in done.stdout
+
+
+async def _ask(*arguments: str, stdin: bytes = b"", **environment: str) -> tuple[int, str, str]:
+    """Run a command beside a surface that this process serves."""
+    running = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "gate", *arguments),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env={**os.environ, **environment},
+    )
+    out, err = await asyncio.wait_for(running.communicate(stdin), 30)
+    assert running.returncode is not None
+    return running.returncode, out.decode(), err.decode()
+
+
+def test_a_controller_is_asked_and_what_it_refuses_is_wrong_use() -> None:
+    """0 for GRANT; 2 for what it calls invalid or another role's; a proxy for the web is passed by."""
+
+    async def story() -> None:
+        async with served(station=PlainStation(languages=("zh",))) as surface:
+            query = ("query", "--controller", surface.address, "--purpose", "p", "--order-id")
+            number = b"11010519491231002X\n"
+            status, out, err = await _ask(*query, "1", stdin=number, http_proxy="http://127.0.0.1:9")
+            assert (status, err) == (0, "")
+            assert "绿" in out  # in the one language that this station speaks
+            status, out, _ = await _ask(*query, "1", "--json", "--document-type", "resident_id", stdin=number)
+            assert json.loads(out)["verdict"] == "VERDICT_GRANT"
+            status, _, err = await _ask(*query, "张三", stdin=number)
+            assert status == 2
+            assert "order_id" in err
+            status, _, err = await _ask(*query, "1", stdin=b"11010519491231002\n")
+            assert status == 2
+            assert "1949" not in err
+        async with served(config.Grpc(("127.0.0.1:0",))) as surface:
+            status, _, err = await _ask("status", "--controller", surface.address)
+            assert (status, err.count("\n")) == (2, 1)
+            assert "use that role's socket or certificate" in err
+
+    asyncio.run(story())
+
+
+def test_a_watch_says_that_the_controller_has_stopped() -> None:
+    """Exit 3 and one line; not a silence that looks like a quiet station."""
+
+    async def story() -> None:
+        async with served() as surface:
+            watching = asyncio.create_task(_ask("watch", "--controller", surface.address))
+            async with asyncio.timeout(20):
+                while not surface.station.ended.watched:
+                    await asyncio.sleep(0.02)
+            surface.station.ended.close()
+            status, out, err = await watching
+            assert (status, out, err.count("\n")) == (3, "", 1)
+            assert "watch again when it runs" in err
+
+    asyncio.run(story())

@@ -1,11 +1,13 @@
 """The README stays true: its station.toml loads, its commands and drivers exist, its links lead somewhere."""
 
 import re
-import subprocess
-import sys
 from pathlib import Path
+from typing import Any
+
+import typer
 
 from drivers import registry
+from gate.cli import app
 from gate.config import parse
 from gate.passage.commands import LaneMode
 from gate.policy.condition import Cause
@@ -23,15 +25,26 @@ def test_its_station_file_loads(tmp_path: Path) -> None:
 
 
 def test_every_command_it_names_exists() -> None:
-    """`gate …` and `make …` as written."""
-    commands = subprocess.run(
-        [sys.executable, "-m", "gate", "--help"], capture_output=True, text=True, check=True
-    ).stdout
-    for name in set(re.findall(r"`gate ([a-z-]+)", README)):
-        assert re.search(rf"\b{name}\b", commands), name
+    """`gate …` and `make …` as written, with their subcommands and options."""
+    written = re.findall(r"`gate ([a-z][^`]*)`", README)
+    assert written
+    for line in written:
+        words = iter(line.split())
+        command: Any = typer.main.get_command(app)
+        while commands := getattr(command, "commands", None):
+            word = next(words, None)
+            assert word in commands, line
+            command = commands[word]
+        known = {option for each in command.params for option in each.opts}
+        assert set(re.findall(r"--[a-z-]+", line)) <= known, line
     makefile = (ROOT / "Makefile").read_text("utf-8")
-    for name in set(re.findall(r"`make ([a-z-]+)", README)):
+    for name in set(re.findall(r"\bmake ([a-z-]+)(?=[` ]|$)", "\n".join(_code()), re.MULTILINE)):
         assert re.search(rf"^{name}:", makefile, re.MULTILINE), name
+
+
+def _code() -> list[str]:
+    """What stands in the README as something to type."""
+    return re.findall(r"`([^`\n]+)`", README) + re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
 
 
 def test_its_driver_table_is_complete() -> None:

@@ -1,6 +1,7 @@
 """grpc.health.v1: the services, and one name a lane."""
 
 import asyncio
+import signal
 
 import grpc
 import grpc.aio
@@ -9,6 +10,9 @@ from grpc_health.v1 import health_pb2
 from grpc_health.v1.health_pb2_grpc import HealthStub
 
 from gate.rpc.health import WATCHERS_MAX
+from gate.v1 import lane_pb2
+from gate.v1.lane_pb2_grpc import LaneServiceStub
+from tests.bench.load import controller
 from tests.rpc.station import READER, connected, refusal, until
 from tests.rpc.stuck import stuck_client
 
@@ -120,5 +124,29 @@ def test_watchers_learn_that_the_controller_stops() -> None:
             assert (await asyncio.wait_for(watch.read(), 10)).status == NOT_SERVING
             watch.cancel()
             await stopping
+
+    asyncio.run(story())
+
+
+def test_a_controller_that_ends_says_so_before_its_last_passages_have_ended() -> None:
+    """At SIGTERM, with somebody just released: NOT_SERVING at once, while calls are still answered."""
+
+    async def story() -> None:
+        async with (
+            controller(1, fast=False) as station,
+            grpc.aio.insecure_channel(f"unix:{station.folder}/operator.sock") as link,
+        ):
+            lanes = LaneServiceStub(link)
+            watch = HealthStub(link).Watch(of("gate.v1.LaneService"))
+            assert (await watch.read()).status == SERVING
+            lane_id = station.lanes[0].id
+            released = lane_pb2.ReleaseLaneRequest(lane_id=lane_id, operator="desk-2", why="paper certificate seen")
+            await lanes.ReleaseLane(released)
+            station.process.send_signal(signal.SIGTERM)
+            assert (await asyncio.wait_for(watch.read(), 10)).status == NOT_SERVING
+            lane = (await lanes.GetLane(lane_pb2.GetLaneRequest(lane_id=lane_id))).lane
+            assert lane.barrier_state == lane_pb2.BARRIER_STATE_RELEASED
+            await station.lanes[0].board.pass_through()
+            assert await asyncio.wait_for(station.process.wait(), 15) == 0
 
     asyncio.run(story())
