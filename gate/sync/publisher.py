@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -28,9 +28,10 @@ from gate.feed.records import (
     Enrolment,
     Kind,
     StatusEntry,
+    decode_state,
     enrolment_day,
 )
-from gate.feed.states import Bytes2, fields, is_enrolled, is_exact, key_numbers, order
+from gate.feed.states import Bytes2, fields, is_enrolled, is_exact, is_there, key_numbers, order, valid
 from gate.sync.keyring import PrivateKey
 from gate.sync.rows import Row
 from gate.sync.spill import PARTS, Spill
@@ -39,6 +40,7 @@ from gate.sync.tablewriter import Hashing, TableWriter, ambiguous, salt_of
 from gate.sync.tokens import TokenTable
 
 _LINE_BYTES = 4
+_PROGRESS_ROWS = 4096
 
 
 class PublishError(ValueError):
@@ -72,14 +74,29 @@ class Output:
 
 def publish(rows: Iterable[Row], edition: Edition, key: PrivateKey, output: Output) -> list[Header]:
     """Write the files of `output`, each whole or not at all; their headers. Raises PublishError, RowError, OSError."""
+    return _publish(edition, key, output, lambda into: _gather(rows, into, edition, output.progress))
+
+
+def publish_elements(elements: Iterable[Bytes2], edition: Edition, key: PrivateKey, output: Output) -> list[Header]:
+    """The same from elements (n, 44) as `feed/records.py` lays them out: for issuers whose systems make them in bulk."""
+    return _publish(edition, key, output, lambda into: _gather_elements(elements, into, output.progress))
+
+
+def _publish(edition: Edition, key: PrivateKey, output: Output, gather: Callable[["_Gathered"], None]) -> list[Header]:
     if key.issuer != edition.issuer:
         raise PublishError(f"the key belongs to issuer {key.issuer!r}, not to {edition.issuer!r}")
+    folder = output.snapshot.parent
     with ExitStack() as stack:
         old = None
         if output.delta_from:
             old = stack.enter_context(OldState(output.delta_from))
             _follows(old.head, edition)
-        gathered = _gather(rows, edition, output, stack)
+        gathered = _Gathered(Spill(ELEMENT_BYTES + _LINE_BYTES, folder), Spill(2 * KEY_BYTES, folder))
+        stack.callback(gathered.elements.close)
+        stack.callback(gathered.tokens.close)
+        gather(gathered)
+        if len(gathered.classes) > table.CLASSES_MAX:
+            raise PublishError(f"more than {table.CLASSES_MAX} pairs of partition and last day: publish kind FULL")
         return _write(gathered, edition, key, output, old, stack)
 
 
@@ -109,11 +126,7 @@ class _Gathered:
     classes: set[Enrolment] = field(default_factory=set)
 
 
-def _gather(rows: Iterable[Row], edition: Edition, output: Output, stack: ExitStack) -> _Gathered:
-    folder = output.snapshot.parent
-    gathered = _Gathered(Spill(ELEMENT_BYTES + _LINE_BYTES, folder), Spill(2 * KEY_BYTES, folder))
-    stack.callback(gathered.elements.close)
-    stack.callback(gathered.tokens.close)
+def _gather(rows: Iterable[Row], gathered: _Gathered, edition: Edition, progress: Callable[[int], None]) -> None:
     for count, row in enumerate(rows, 1):
         state = compacted(row.entry) if edition.kind is Kind.NON_GREEN_WITH_ENROLMENT else row.entry
         if isinstance(state, Enrolment):
@@ -125,11 +138,26 @@ def _gather(rows: Iterable[Row], edition: Edition, output: Output, stack: ExitSt
         if row.token_key:
             gathered.tokens.add(row.entry.subject_key + row.token_key)
             gathered.token_count += 1
-        if count % 4096 == 0:
-            output.progress(count)
-    if len(gathered.classes) > table.CLASSES_MAX:
-        raise PublishError(f"more than {table.CLASSES_MAX} pairs of partition and last day: publish kind FULL")
-    return gathered
+        if count % _PROGRESS_ROWS == 0:
+            progress(count)
+
+
+def _gather_elements(elements: Iterable[Bytes2], gathered: _Gathered, progress: Callable[[int], None]) -> None:
+    count = 0
+    for many in elements:
+        states = many[:, KEY_BYTES:]
+        if not valid(states).all() or not is_there(states).all():
+            raise PublishError("an element has a state that cannot be published: see gate/feed/records.py")
+        enrolled = is_enrolled(states)
+        classes = np.unique(np.ascontiguousarray(states[enrolled]), axis=0)
+        for raw in classes:
+            gathered.classes.add(cast(Enrolment, decode_state(b"", raw.tobytes())))
+        gathered.compact += int(enrolled.sum())
+        gathered.exact += int((~enrolled).sum())
+        lines = np.zeros((len(many), _LINE_BYTES), np.uint8)
+        gathered.elements.add_many(np.concatenate([many, lines], axis=1))
+        count += len(many)
+        progress(count)
 
 
 def compacted(entry: StatusEntry) -> StatusEntry | Enrolment:
