@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -28,8 +28,8 @@ from gate.feed.records import (
     Enrolment,
     Kind,
     StatusEntry,
-    decode_state,
     enrolment_day,
+    region,
 )
 from gate.feed.states import Bytes2, fields, is_enrolled, is_exact, is_there, key_numbers, order, valid
 from gate.sync.keyring import PrivateKey
@@ -73,12 +73,12 @@ class Output:
 
 
 def publish(rows: Iterable[Row], edition: Edition, key: PrivateKey, output: Output) -> list[Header]:
-    """Write the files of `output`, each whole or not at all; their headers. Raises PublishError, RowError, OSError."""
+    """Write the files of `output`, each whole or not at all. Raises PublishError, RowError, OSError."""
     return _publish(edition, key, output, lambda into: _gather(rows, into, edition, output.progress))
 
 
 def publish_elements(elements: Iterable[Bytes2], edition: Edition, key: PrivateKey, output: Output) -> list[Header]:
-    """The same from elements (n, 44) as `feed/records.py` lays them out: for issuers whose systems make them in bulk."""
+    """The same from elements (n, 44) as `feed/records.py` lays them out, for issuers who make them in bulk."""
     return _publish(edition, key, output, lambda into: _gather_elements(elements, into, output.progress))
 
 
@@ -149,9 +149,9 @@ def _gather_elements(elements: Iterable[Bytes2], gathered: _Gathered, progress: 
         if not valid(states).all() or not is_there(states).all():
             raise PublishError("an element has a state that cannot be published: see gate/feed/records.py")
         enrolled = is_enrolled(states)
-        classes = np.unique(np.ascontiguousarray(states[enrolled]), axis=0)
-        for raw in classes:
-            gathered.classes.add(cast(Enrolment, decode_state(b"", raw.tobytes())))
+        f = fields(states[enrolled])
+        for number in np.unique(f["partition"].astype(np.int64) << 16 | f["until"]).tolist():
+            gathered.classes.add(Enrolment(region(number >> 16), number & 0xFFFF))
         gathered.compact += int(enrolled.sum())
         gathered.exact += int((~enrolled).sum())
         lines = np.zeros((len(many), _LINE_BYTES), np.uint8)
