@@ -95,7 +95,9 @@ class TcpPort(SimulatedPort):
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._writers.add(writer)
         try:
-            await _quietly(self._session, reader, writer)
+            # Cancelled when the loop ends; asyncio 3.11 prints a traceback for a connection that ends so.
+            with contextlib.suppress(asyncio.CancelledError):
+                await _quietly(self._session, reader, writer)
         finally:
             self._writers.discard(writer)
             writer.transport.abort()

@@ -22,7 +22,7 @@ PASSED, PASSED_EXIT, OCCUPIED, TAILGATING, FIRE, READY = range(6)
 INPUTS = 8
 PASSED_PULSE_S = 0.3  # TiSO: the shortest passage pulse found (devices.md 3.1)
 REST_S = 0.15  # two people cannot be closer behind one another; a poll of 100 ms sees the contact at rest
-ILLEGAL_FUNCTION, ILLEGAL_ADDRESS, ILLEGAL_VALUE = 1, 2, 3
+ILLEGAL_FUNCTION, ILLEGAL_ADDRESS, ILLEGAL_VALUE, GATEWAY_DEAF = 1, 2, 3, 0x0B
 
 
 @dataclass(slots=True)
@@ -32,6 +32,8 @@ class BoardKnobs:
     answer_s: float = 0.0
     silent: bool = False
     lose_answer: bool = False  # carry a write out and say nothing
+    gateway_deaf: bool = False  # carry a write out, and a gateway says exception 0B: it heard no answer
+    garbage: bool = False  # answers whose frame is right and whose content is not
     exception: int = 0  # answer every write with this Modbus exception
     bad_crc: bool = False
     has_pulse: bool = True  # False: no addresses from 0x0200 on
@@ -130,6 +132,10 @@ class SimulatedRelayBoard:
             answer = self._execute(function, pdu[1:])
         except _ModbusError as error:
             return bytes([function | 0x80, error.code])
+        if self.knobs.garbage:
+            return bytes([function])
+        if function in (5, 15) and self.knobs.gateway_deaf:
+            return bytes([function | 0x80, GATEWAY_DEAF])
         return None if function in (5, 15) and self.knobs.lose_answer else bytes([function]) + answer
 
     def _execute(self, function: int, data: bytes) -> bytes:
@@ -185,6 +191,23 @@ class SimulatedRelayBoard:
 
     def _open_relay(self, relay: int) -> None:
         self.coils[relay] = False
+
+
+def shared_line(*boards: SimulatedRelayBoard) -> Session:
+    """Several boards on one RTU line: each hears everything and answers what is meant for it."""
+
+    async def line(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        ears = [asyncio.StreamReader() for _ in boards]
+        sessions = [asyncio.create_task(board.rtu(ear, writer)) for board, ear in zip(boards, ears, strict=True)]
+        try:
+            while data := await reader.read(256):
+                for ear in ears:
+                    ear.feed_data(data)
+        finally:
+            for session in sessions:
+                session.cancel()
+
+    return line
 
 
 class _ModbusError(Exception):

@@ -23,7 +23,9 @@ class SamvKnobs:
     answer_s: float = 0.005  # time to answer; no published figure exists (devices.md 1.5)
     rests_as_found: bool = True  # 9F again for a card that was read and rests; False: 80 until it leaves
     force: dict[Command, int] = field(default_factory=dict)  # answer this status instead
+    reset_heals: bool = False  # a reset ends what `force` says, as it does for a passing self-test fault
     silent: bool = False
+    babble: bytes = b""  # said instead of every answer: another device, or a wrong speed
     noise_before: bytes = b""
     bad_checksum: bool = False
     chunk: int = 0  # bytes per write; 0: all at once
@@ -81,7 +83,7 @@ class SimulatedSamv:
         await asyncio.sleep(knobs.answer_s)
         if knobs.bad_checksum:
             frame = frame[:-1] + bytes([frame[-1] ^ 0xFF])
-        frame = knobs.heartbeat + knobs.late_reply + knobs.noise_before + frame
+        frame = knobs.babble or knobs.heartbeat + knobs.late_reply + knobs.noise_before + frame
         step = knobs.chunk or len(frame)
         for at in range(0, len(frame), step):
             piece = frame[at : at + step]
@@ -93,6 +95,8 @@ class SimulatedSamv:
                 await asyncio.sleep(0)
 
     def _answer(self, command: Command) -> bytes:
+        if command is Command.RESET and self.knobs.reset_heals:
+            self.knobs.force.clear()
         if command in self.knobs.force:
             return encode_reply(self.knobs.force[command])
         match command:

@@ -2,9 +2,12 @@
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+
+from gate.cli.errors import NOT_SO
+from gate.cli.watch import feed_status
 
 app = typer.Typer(no_args_is_help=True, help="Make, publish, check and look at feeds.")
 
@@ -145,3 +148,60 @@ def inspect(
         shown = datetime.fromtimestamp(value, UTC).isoformat() if name.endswith("_utc_s") else value
         print(f"{name:16} {shown}")
     print("the signature was not checked: use gate feed verify")
+
+
+@app.command()
+def pull(
+    config: Annotated[Path, typer.Option(help="The station's TOML file.")],
+    issuer: Annotated[str | None, typer.Option(help="Only this one; without it, all that the file names.")] = None,
+) -> None:
+    """Bring feeds into a station's store once, before it runs or to see what its sources have.
+
+    Example: gate feed pull --config station.toml
+    """
+    import asyncio
+    import time
+
+    from gate.config import ConfigError, load
+    from gate.sync.worker import pull_once
+
+    settings = load(config)
+    feeds = [feed for feed in settings.feeds if issuer in (None, feed.issuer)]
+    if not feeds:
+        named = ", ".join(feed.issuer for feed in settings.feeds) or "none"
+        raise ConfigError("issuer", f"{issuer or 'no feed'} is not in {config}: it names {named}")
+    good = True
+
+    def heard(event: dict[str, Any]) -> None:
+        nonlocal good
+        good = good and event["event"] not in ("refused", "source_failed", "damaged", "store_failed")
+        print(f"{event['issuer']:9} {event['event']:13} " + _told(event))
+
+    rows = [
+        {
+            "issuer": feed.issuer,
+            "source": feed.source,
+            "public_keys_file": str(feed.public_keys_file),
+            "pepper_file": str(feed.pepper_file),
+        }
+        for feed in feeds
+    ]
+    offset_s = time.time() - time.monotonic()
+    asyncio.run(pull_once({"store": str(settings.data_dir / "store"), "feeds": rows, "offset_s": offset_s}, heard))
+    if not good:
+        raise typer.Exit(NOT_SO)
+
+
+def _told(event: dict[str, Any]) -> str:
+    match event["event"]:
+        case "applied":
+            return f"{event['form'].lower()} sequence {event['sequence']}, {event['count']} subjects"
+        case "held":
+            return f"sequence {event['sequence']} is in service"
+        case "gap":
+            return f"{event['missing']} sequences are missing"
+        case _:
+            return str(event.get("detail") or event.get("reason") or "")
+
+
+app.command("status")(feed_status)

@@ -89,7 +89,7 @@ def _show(lanes: Any, feeds: Any) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from gate.v1 import lane_pb2, status_pb2
+    from gate.v1 import lane_pb2
 
     table = Table("lane", "mode", "barrier", "devices", "degraded", "sign")
     for lane in lanes:
@@ -98,13 +98,50 @@ def _show(lanes: Any, feeds: Any) -> None:
         barrier = _name(lane_pb2.BarrierState, "BARRIER_STATE_", lane.barrier_state)
         table.add_row(lane.id, mode, barrier, devices, ", ".join(lane.degraded_causes), _reason(lane.sign_reason))
     Console().print(table)
-    table = Table("issuer", "sequence", "band", "age h", "entries", "trouble")
+    Console().print(feed_table(feeds))
+
+
+def feed_table(feeds: Any) -> Any:
+    """Feeds as a table for a terminal."""
+    from rich.table import Table
+
+    from gate.v1 import feed_pb2, status_pb2
+
+    table = Table("issuer", "kind", "sequence", "band", "age h", "subjects", "exact", "over snapshot", "trouble")
     for feed in feeds:
         band = _name(status_pb2.Band, "BAND_", feed.freshness.band)
         age = f"{feed.freshness.age.ToTimedelta().total_seconds() / 3600:.1f}" if feed.sequence else ""
+        kind = _name(feed_pb2.FeedKind, "FEED_KIND_", feed.kind)
+        counts = [f"{number:,}" for number in (feed.entry_count, feed.exact_count, feed.changes_over_snapshot)]
         trouble = feed.source_trouble or feed.last_refusal
-        table.add_row(feed.issuer, str(feed.sequence), band, age, str(feed.entry_count), trouble)
-    Console().print(table)
+        table.add_row(feed.issuer, kind, str(feed.sequence), band, age, *counts, trouble)
+    return table
+
+
+def feed_status(controller: Controller = _DEFAULT, json: Json = False) -> None:
+    """Show the feeds that a running controller has in service, with their partitions.
+
+    Example: gate feed status --controller unix:/run/gate/operator.sock
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    from gate.v1 import feed_pb2, feed_pb2_grpc, status_pb2
+
+    with _channel(controller) as channel:
+        feeds = feed_pb2_grpc.FeedServiceStub(channel).ListFeeds(feed_pb2.ListFeedsRequest(), timeout=DEADLINE_S).feeds
+    if json:
+        print(_json({"feeds": list(feeds)}))
+        return
+    Console().print(feed_table(feeds))
+    table = Table("issuer", "partition", "default", "band", "age h")
+    for feed in feeds:
+        for one in feed.partitions:
+            default = _name(status_pb2.CredentialStatus, "CREDENTIAL_STATUS_", one.default_status)
+            age = f"{one.freshness.age.ToTimedelta().total_seconds() / 3600:.1f}"
+            table.add_row(feed.issuer, one.code, default, _name(status_pb2.Band, "BAND_", one.freshness.band), age)
+    if table.rows:
+        Console().print(table)
 
 
 def _reason(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""What each vendor's status value means: one table per enumeration of health-codes.md 1.3; raw values are never compared.
+"""What each vendor's status value means: a table per enumeration of health-codes.md 1.3; raw values are never compared.
 
 Values count in exactly the type and text in which the vendor's own interface gives them: the text "10" is red and the
 number 10 is nothing, 1 is red from Dahua, green from JuLong and nothing from Anhui, who sends the text "1". Whatever a

@@ -9,7 +9,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from gate.passage.record import PassageRecord
 from gate.policy.verdict import Reason
 from gate.station.prompts import APPEAL_CONTACT, prompts
-from gate.station.state import DeviceState, FeedState, LaneState, StatusAnswer
+from gate.station.state import DeviceState, FeedState, LaneState, PartitionState, StatusAnswer
 from gate.v1 import feed_pb2, lane_pb2, passage_pb2, reason_pb2, status_pb2
 
 TIME_MAX_S = 253_402_300_799  # 9999-12-31T23:59:59Z, the last Timestamp (google/protobuf/timestamp.proto)
@@ -113,8 +113,22 @@ def feed(state: FeedState) -> feed_pb2.Feed:
         entry_count=state.count,
         pepper_id=state.pepper_id,
         key_id=state.key_id,
+        kind=enum_value(feed_pb2.FeedKind, "FEED_KIND", state.kind),
+        exact_count=state.exact_count,
+        token_count=state.token_count,
+        set_digest=state.set_digest,
+        partitions=map(_partition, state.partitions),
+        changes_over_snapshot=state.changes_over_snapshot,
         last_refusal=state.last_refusal,
         source_trouble=state.source_trouble,
+    )
+
+
+def _partition(state: PartitionState) -> feed_pb2.FeedPartition:
+    return feed_pb2.FeedPartition(
+        code=state.code,
+        freshness=_freshness(state.band, state.as_of_utc_s, state.age_s),
+        default_status=enum_value(status_pb2.CredentialStatus, "CREDENTIAL_STATUS", state.default_status),
     )
 
 

@@ -273,10 +273,12 @@ def rotate_key(
     if len(file.rows) >= KEYS_MAX:
         raise KeyFileError(f"{keys}: holds {KEYS_MAX} keys: make a new root with gate feed keygen, install it by hand")
     signer = next(row for row in file.rows if row.key_id == old.key_id)
-    key_id = _free(f"{old.issuer.lower()}-{today:%Y-%m}", {row.key_id for row in file.rows})
-    private = PrivateKey(old.issuer, key_id, generate(algorithm))
+    key = generate(algorithm)
+    # Never an id again that was once dropped: a station that still holds that one would refuse the file.
+    key_id = f"{old.issuer.lower()}-{today:%Y-%m}-{key.public().raw[-4:].hex()}"
+    private = PrivateKey(old.issuer, key_id, key)
     first, end = _days(today)
-    row = KeyRow(key_id, private.key.public(), max(first, signer.not_before_utc_s), end, signed_by=old.key_id)
+    row = KeyRow(key_id, key.public(), max(first, signer.not_before_utc_s), end, signed_by=old.key_id)
     row = replace(row, signature=old.sign(key_statement(old.issuer, row, old.key_id)))
     path = private_old.with_name(f"{key_id}.private")
     _write_new(path, _private_values(private), 0o600)
@@ -327,16 +329,11 @@ def rotate_pepper(path: Path, today: datetime) -> str:
     with _named(path):
         issuer = str(_parse(raw, None, "peppers", dict)["issuer"])
     held = load_peppers(path, issuer)
-    pepper_id = _free(f"{today:%Y-%m}", held)
+    # Never an id again that was once dropped: with another pepper behind it, everybody would be unknown.
+    pepper_id = f"{today:%Y-%m}-{secrets.token_hex(4)}"
     kept = {name: held[name].hex() for name in list(held)[1 - PEPPERS_KEPT :]}
     _replace(path, {"issuer": issuer, "peppers": {**kept, pepper_id: secrets.token_hex(32)}}, 0o600)
     return pepper_id
-
-
-def _free(wanted: str, taken: Any) -> str:
-    """`wanted`, or with the first number that makes it new: two rotations in one month."""
-    names = [wanted, *(f"{wanted}-{number}" for number in range(2, KEYS_MAX + 3))]
-    return next(name for name in names if name not in taken)
 
 
 def _days(today: datetime) -> tuple[int, int]:

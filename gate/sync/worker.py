@@ -11,6 +11,7 @@ import json
 import os
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,12 @@ _LATER = frozenset(
 )
 
 
+def say(event: str, issuer: str, **more: Any) -> None:
+    """One line for the station."""
+    sys.stdout.write(json.dumps({"event": event, "issuer": issuer, **more}) + "\n")
+    sys.stdout.flush()
+
+
 @dataclass(slots=True)
 class Subscription:
     """One issuer: where its files come from, whom to believe, and where its state is kept."""
@@ -50,6 +57,7 @@ class Subscription:
     pepper_file: Path
     offset_s: float  # the station's UTC minus the monotonic clock, which both processes share
     looked: asyncio.Event
+    say: Callable[..., None] = say
     failing: str = ""  # the source's trouble, said once each way
     refused: str = ""  # the last refusal, said once
     gap: int = 0
@@ -58,22 +66,28 @@ class Subscription:
     async def run(self) -> None:
         """Take what comes, until cancelled. Trouble of one issuer never reaches another."""
         while True:
-            try:
-                await self.source.changed()
-                await self._take_all()
-                self._fails("")
-            except (OSError, SourceError, KeyFileError) as error:
-                self._fails(str(error))
-                self.looked.set()
+            if not await self.once():
                 await asyncio.sleep(RETRY_S)
             self.looked.set()
+
+    async def once(self) -> bool:
+        """Wait until there may be something, and take it; whether the source could be read."""
+        try:
+            await self.source.changed()
+            await self._take_all()
+        except (OSError, SourceError, KeyFileError) as error:
+            self._fails(str(error))
+            self.looked.set()
+            return False
+        self._fails("")
+        return True
 
     async def scrub(self) -> None:
         """Read what is in service once in a while, so that a dying disk is noticed before it is asked."""
         while True:
             damage = await asyncio.to_thread(self.writer.scrub)
             if damage:
-                say("damaged", self.issuer, detail=damage)
+                self.say("damaged", self.issuer, detail=damage)
             await asyncio.sleep(SCRUB_S)
 
     async def _take_all(self) -> None:
@@ -91,7 +105,7 @@ class Subscription:
 
     def _note_gap(self, gap: int) -> None:
         if gap and gap != self.gap:
-            say("gap", self.issuer, missing=gap)
+            self.say("gap", self.issuer, missing=gap)
         self.gap = gap
 
     async def _take(self, entry: Entry) -> None:
@@ -110,14 +124,14 @@ class Subscription:
             self.not_before[entry.name] = time.monotonic() + LATER_S
             if f"{entry.name} {error.why}" != self.refused:
                 self.refused = f"{entry.name} {error.why}"
-                say("refused", self.issuer, reason=str(error.why), detail=str(error), file=entry.name)
+                self.say("refused", self.issuer, reason=str(error.why), detail=str(error), file=entry.name)
         finally:
             await self.source.settled(entry, outcome)
 
     def _say_taken(self, feed: FeedFile, before: int) -> None:
         header = feed.header
         skipped = header.sequence - before - 1 if before and header.form == "SNAPSHOT" else 0
-        say(
+        self.say(
             "applied",
             self.issuer,
             sequence=header.sequence,
@@ -139,16 +153,10 @@ class Subscription:
 
     def _fails(self, text: str) -> None:
         if text and text != self.failing:
-            say("source_failed", self.issuer, reason=text)
+            self.say("source_failed", self.issuer, reason=text)
         elif self.failing and not text:
-            say("source_back", self.issuer)
+            self.say("source_back", self.issuer)
         self.failing = text
-
-
-def say(event: str, issuer: str, **more: Any) -> None:
-    """One line for the station."""
-    sys.stdout.write(json.dumps({"event": event, "issuer": issuer, **more}) + "\n")
-    sys.stdout.flush()
 
 
 def open_source(spec: str, scratch: Path) -> Source:
@@ -159,10 +167,21 @@ def open_source(spec: str, scratch: Path) -> Source:
     raise SourceError(f"{scheme}: is not a source of feeds")
 
 
-async def run(config: dict[str, Any], stdin: asyncio.StreamReader) -> None:
-    """Work until `stdin` ends. Raises StoreError."""
+async def pull_once(config: dict[str, Any], heard: Callable[[dict[str, Any]], None]) -> None:
+    """Take what the sources have now, and end; `heard` is told what happens. Raises StoreError."""
     store = StoreWriter(Path(config["store"]))
-    subscriptions = [
+    try:
+        for subscription in _subscriptions(config, store):
+            subscription.say = lambda event, issuer, **more: heard({"event": event, "issuer": issuer, **more})
+            await subscription.once()
+            held = subscription.writer.held
+            heard({"event": "held", "issuer": subscription.issuer, "sequence": held.sequence if held else 0})
+    finally:
+        store.close()
+
+
+def _subscriptions(config: dict[str, Any], store: StoreWriter) -> list[Subscription]:
+    return [
         Subscription(
             row["issuer"],
             open_source(row["source"], Path(config["store"]) / row["issuer"]),
@@ -174,6 +193,12 @@ async def run(config: dict[str, Any], stdin: asyncio.StreamReader) -> None:
         )
         for row in config["feeds"]
     ]
+
+
+async def run(config: dict[str, Any], stdin: asyncio.StreamReader) -> None:
+    """Work until `stdin` ends. Raises StoreError."""
+    store = StoreWriter(Path(config["store"]))
+    subscriptions = _subscriptions(config, store)
     tasks = [asyncio.create_task(each.run()) for each in subscriptions]
     for each in subscriptions:
         await each.looked.wait()

@@ -26,23 +26,27 @@ from gate.v1 import status_pb2 as gate_dot_v1_dot_status__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x12gate/v1/feed.proto\x12\x07gate.v1\x1a\x14gate/v1/status.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe8\x01\n\x04\x46\x65\x65\x64\x12\x0e\n\x06issuer\x18\x01 \x01(\t\x12\x10\n\x08sequence\x18\x02 \x01(\x04\x12%\n\tfreshness\x18\x03 \x01(\x0b\x32\x12.gate.v1.Freshness\x12\x31\n\rnext_due_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0b\x65ntry_count\x18\x05 \x01(\x04\x12\x11\n\tpepper_id\x18\x06 \x01(\t\x12\x0e\n\x06key_id\x18\x07 \x01(\t\x12\x14\n\x0clast_refusal\x18\x08 \x01(\t\x12\x16\n\x0esource_trouble\x18\t \x01(\t\"\x12\n\x10ListFeedsRequest\"1\n\x11ListFeedsResponse\x12\x1c\n\x05\x66\x65\x65\x64s\x18\x01 \x03(\x0b\x32\r.gate.v1.Feed\" \n\x0eGetFeedRequest\x12\x0e\n\x06issuer\x18\x01 \x01(\t\".\n\x0fGetFeedResponse\x12\x1b\n\x04\x66\x65\x65\x64\x18\x01 \x01(\x0b\x32\r.gate.v1.Feed2\x8f\x01\n\x0b\x46\x65\x65\x64Service\x12\x42\n\tListFeeds\x12\x19.gate.v1.ListFeedsRequest\x1a\x1a.gate.v1.ListFeedsResponse\x12<\n\x07GetFeed\x12\x17.gate.v1.GetFeedRequest\x1a\x18.gate.v1.GetFeedResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x12gate/v1/feed.proto\x12\x07gate.v1\x1a\x14gate/v1/status.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x92\x03\n\x04\x46\x65\x65\x64\x12\x0e\n\x06issuer\x18\x01 \x01(\t\x12\x10\n\x08sequence\x18\x02 \x01(\x04\x12%\n\tfreshness\x18\x03 \x01(\x0b\x32\x12.gate.v1.Freshness\x12\x31\n\rnext_due_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0b\x65ntry_count\x18\x05 \x01(\x04\x12\x11\n\tpepper_id\x18\x06 \x01(\t\x12\x0e\n\x06key_id\x18\x07 \x01(\t\x12\x14\n\x0clast_refusal\x18\x08 \x01(\t\x12\x16\n\x0esource_trouble\x18\t \x01(\t\x12\x1f\n\x04kind\x18\n \x01(\x0e\x32\x11.gate.v1.FeedKind\x12\x13\n\x0b\x65xact_count\x18\x0b \x01(\x04\x12\x13\n\x0btoken_count\x18\x0c \x01(\x04\x12\x12\n\nset_digest\x18\r \x01(\t\x12*\n\npartitions\x18\x0e \x03(\x0b\x32\x16.gate.v1.FeedPartition\x12\x1d\n\x15\x63hanges_over_snapshot\x18\x0f \x01(\x04\"w\n\rFeedPartition\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12%\n\tfreshness\x18\x02 \x01(\x0b\x32\x12.gate.v1.Freshness\x12\x31\n\x0e\x64\x65\x66\x61ult_status\x18\x03 \x01(\x0e\x32\x19.gate.v1.CredentialStatus\"\x12\n\x10ListFeedsRequest\"1\n\x11ListFeedsResponse\x12\x1c\n\x05\x66\x65\x65\x64s\x18\x01 \x03(\x0b\x32\r.gate.v1.Feed\" \n\x0eGetFeedRequest\x12\x0e\n\x06issuer\x18\x01 \x01(\t\".\n\x0fGetFeedResponse\x12\x1b\n\x04\x66\x65\x65\x64\x18\x01 \x01(\x0b\x32\r.gate.v1.Feed*{\n\x08\x46\x65\x65\x64Kind\x12\x19\n\x15\x46\x45\x45\x44_KIND_UNSPECIFIED\x10\x00\x12\x12\n\x0e\x46\x45\x45\x44_KIND_FULL\x10\x01\x12\x18\n\x14\x46\x45\x45\x44_KIND_RED_YELLOW\x10\x02\x12&\n\"FEED_KIND_NON_GREEN_WITH_ENROLMENT\x10\x03\x32\x8f\x01\n\x0b\x46\x65\x65\x64Service\x12\x42\n\tListFeeds\x12\x19.gate.v1.ListFeedsRequest\x1a\x1a.gate.v1.ListFeedsResponse\x12<\n\x07GetFeed\x12\x17.gate.v1.GetFeedRequest\x1a\x18.gate.v1.GetFeedResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'gate.v1.feed_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_FEEDKIND']._serialized_start=765
+  _globals['_FEEDKIND']._serialized_end=888
   _globals['_FEED']._serialized_start=87
-  _globals['_FEED']._serialized_end=319
-  _globals['_LISTFEEDSREQUEST']._serialized_start=321
-  _globals['_LISTFEEDSREQUEST']._serialized_end=339
-  _globals['_LISTFEEDSRESPONSE']._serialized_start=341
-  _globals['_LISTFEEDSRESPONSE']._serialized_end=390
-  _globals['_GETFEEDREQUEST']._serialized_start=392
-  _globals['_GETFEEDREQUEST']._serialized_end=424
-  _globals['_GETFEEDRESPONSE']._serialized_start=426
-  _globals['_GETFEEDRESPONSE']._serialized_end=472
-  _globals['_FEEDSERVICE']._serialized_start=475
-  _globals['_FEEDSERVICE']._serialized_end=618
+  _globals['_FEED']._serialized_end=489
+  _globals['_FEEDPARTITION']._serialized_start=491
+  _globals['_FEEDPARTITION']._serialized_end=610
+  _globals['_LISTFEEDSREQUEST']._serialized_start=612
+  _globals['_LISTFEEDSREQUEST']._serialized_end=630
+  _globals['_LISTFEEDSRESPONSE']._serialized_start=632
+  _globals['_LISTFEEDSRESPONSE']._serialized_end=681
+  _globals['_GETFEEDREQUEST']._serialized_start=683
+  _globals['_GETFEEDREQUEST']._serialized_end=715
+  _globals['_GETFEEDRESPONSE']._serialized_start=717
+  _globals['_GETFEEDRESPONSE']._serialized_end=763
+  _globals['_FEEDSERVICE']._serialized_start=891
+  _globals['_FEEDSERVICE']._serialized_end=1034
 # @@protoc_insertion_point(module_scope)

@@ -9,6 +9,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -19,6 +20,34 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _FeedKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _FeedKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_FeedKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    FEED_KIND_UNSPECIFIED: _FeedKind.ValueType  # 0
+    """Not told: nothing was ever applied. Never sent for a feed in service."""
+    FEED_KIND_FULL: _FeedKind.ValueType  # 1
+    """Everybody enrolled, each told exactly. Absent: not known to the issuer."""
+    FEED_KIND_RED_YELLOW: _FeedKind.ValueType  # 2
+    """Only red and yellow. Absent: neither known nor green."""
+    FEED_KIND_NON_GREEN_WITH_ENROLMENT: _FeedKind.ValueType  # 3
+    """Everybody but plain greens exactly, these compactly. Absent: not known to the issuer."""
+
+class FeedKind(_FeedKind, metaclass=_FeedKindEnumTypeWrapper):
+    """What a feed holds."""
+
+FEED_KIND_UNSPECIFIED: FeedKind.ValueType  # 0
+"""Not told: nothing was ever applied. Never sent for a feed in service."""
+FEED_KIND_FULL: FeedKind.ValueType  # 1
+"""Everybody enrolled, each told exactly. Absent: not known to the issuer."""
+FEED_KIND_RED_YELLOW: FeedKind.ValueType  # 2
+"""Only red and yellow. Absent: neither known nor green."""
+FEED_KIND_NON_GREEN_WITH_ENROLMENT: FeedKind.ValueType  # 3
+"""Everybody but plain greens exactly, these compactly. Absent: not known to the issuer."""
+Global___FeedKind: _TypeAlias = FeedKind  # noqa: Y015
 
 @_typing.final
 class Feed(_message.Message):
@@ -35,6 +64,12 @@ class Feed(_message.Message):
     KEY_ID_FIELD_NUMBER: _builtins.int
     LAST_REFUSAL_FIELD_NUMBER: _builtins.int
     SOURCE_TROUBLE_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    EXACT_COUNT_FIELD_NUMBER: _builtins.int
+    TOKEN_COUNT_FIELD_NUMBER: _builtins.int
+    SET_DIGEST_FIELD_NUMBER: _builtins.int
+    PARTITIONS_FIELD_NUMBER: _builtins.int
+    CHANGES_OVER_SNAPSHOT_FIELD_NUMBER: _builtins.int
     issuer: _builtins.str
     """The issuer, 2 to 16 capitals, digits or "_". Always given. Example: "AKM"."""
     sequence: _builtins.int
@@ -49,6 +84,24 @@ class Feed(_message.Message):
     """The last snapshot that was not applied, and why; "" when none. Example: "ALTERED: …"."""
     source_trouble: _builtins.str
     """Why its source cannot be read; "" while it can. Example: "No such file or directory"."""
+    kind: Global___FeedKind.ValueType
+    """What it holds, and so what absence from it means. Unspecified when nothing was ever applied.
+    Example: FEED_KIND_NON_GREEN_WITH_ENROLMENT.
+    """
+    exact_count: _builtins.int
+    """Number of subjects whose status is told exactly; the others are enrolled and have their partition's default.
+    0 when nothing was ever applied. Example: 646000.
+    """
+    token_count: _builtins.int
+    """Number of static code tokens that resolve to a subject without network. 0 when the issuer shares none. Example: 0."""
+    set_digest: _builtins.str
+    """Digest of the whole set, 64 hexadecimal digits; two controllers with the same digest hold the same.
+    "" when nothing was ever applied. Example: "9f86d081…".
+    """
+    changes_over_snapshot: _builtins.int
+    """Number of changed subjects that lie over the last snapshot, since this controller or its feed process started.
+    0 right after a snapshot. Example: 41234.
+    """
     @_builtins.property
     def freshness(self) -> _status_pb2.Freshness:
         """How old it is, against the rule's limits. Always given; its band is unspecified when nothing was ever applied.
@@ -58,6 +111,10 @@ class Feed(_message.Message):
     @_builtins.property
     def next_due_time(self) -> _timestamp_pb2.Timestamp:
         """When the issuer promised the next one. Absent when nothing was ever applied. Example: 2020-04-02T00:00:00Z."""
+
+    @_builtins.property
+    def partitions(self) -> _containers.RepeatedCompositeFieldContainer[Global___FeedPartition]:
+        """The partitions with their own times and defaults, by code. Empty when the issuer has none."""
 
     def __init__(
         self,
@@ -71,14 +128,54 @@ class Feed(_message.Message):
         key_id: _builtins.str = ...,
         last_refusal: _builtins.str = ...,
         source_trouble: _builtins.str = ...,
+        kind: Global___FeedKind.ValueType = ...,
+        exact_count: _builtins.int = ...,
+        token_count: _builtins.int = ...,
+        set_digest: _builtins.str = ...,
+        partitions: _abc.Iterable[Global___FeedPartition] | None = ...,
+        changes_over_snapshot: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["freshness", b"freshness", "next_due_time", b"next_due_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["entry_count", b"entry_count", "freshness", b"freshness", "issuer", b"issuer", "key_id", b"key_id", "last_refusal", b"last_refusal", "next_due_time", b"next_due_time", "pepper_id", b"pepper_id", "sequence", b"sequence", "source_trouble", b"source_trouble"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["changes_over_snapshot", b"changes_over_snapshot", "entry_count", b"entry_count", "exact_count", b"exact_count", "freshness", b"freshness", "issuer", b"issuer", "key_id", b"key_id", "kind", b"kind", "last_refusal", b"last_refusal", "next_due_time", b"next_due_time", "partitions", b"partitions", "pepper_id", b"pepper_id", "sequence", b"sequence", "set_digest", b"set_digest", "source_trouble", b"source_trouble", "token_count", b"token_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Feed: _TypeAlias = Feed  # noqa: Y015
+
+@_typing.final
+class FeedPartition(_message.Message):
+    """A region of a feed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CODE_FIELD_NUMBER: _builtins.int
+    FRESHNESS_FIELD_NUMBER: _builtins.int
+    DEFAULT_STATUS_FIELD_NUMBER: _builtins.int
+    code: _builtins.str
+    """GB/T 2260 code, six digits. Always given. Example: "330100"."""
+    default_status: _status_pb2.CredentialStatus.ValueType
+    """The status that its enrolled people have now. Unspecified before the first default begins.
+    Example: CREDENTIAL_STATUS_GREEN.
+    """
+    @_builtins.property
+    def freshness(self) -> _status_pb2.Freshness:
+        """How old what the region reported is, against the rule's limits. Always given."""
+
+    def __init__(
+        self,
+        *,
+        code: _builtins.str = ...,
+        freshness: _status_pb2.Freshness | None = ...,
+        default_status: _status_pb2.CredentialStatus.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["freshness", b"freshness"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "default_status", b"default_status", "freshness", b"freshness"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FeedPartition: _TypeAlias = FeedPartition  # noqa: Y015
 
 @_typing.final
 class ListFeedsRequest(_message.Message):

@@ -1,46 +1,15 @@
 """Devices.md 3.4, the most important finding: an open that was reported failed must never happen later."""
 
 import asyncio
-import os
-import shutil
-import subprocess
 import sys
-from collections.abc import Iterator
 
 import pytest
 
 from drivers.contract import Answer, Direction
+from tests.drivers.conftest import NEAR, NET, SPACE, ip
 from tests.drivers.test_modbus_device import driven
 
-SPACE = f"gate{os.getpid()}"
-NEAR, FAR = f"gn{os.getpid()}", f"gf{os.getpid()}"
-NET = f"10.{77 + os.getpid() % 100}.0"
 CUT_S, AFTER_S = 2.5, 5.0  # as measured there: link cut 2.5 s, the ghost came 2.6 s after the reported failure
-
-
-def ip(*arguments: str) -> None:
-    subprocess.run(["ip", *arguments], check=True, capture_output=True)
-
-
-@pytest.fixture
-def link() -> Iterator[None]:
-    """A network namespace behind a pair of virtual cables."""
-    if os.geteuid() != 0 or shutil.which("ip") is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail("needs root and iproute2: this check may not be left out in CI")
-        pytest.skip("needs root and iproute2 for a network namespace")
-    ip("netns", "add", SPACE)
-    try:
-        ip("link", "add", NEAR, "type", "veth", "peer", "name", FAR)
-        ip("link", "set", FAR, "netns", SPACE)
-        ip("addr", "add", f"{NET}.1/24", "dev", NEAR)
-        ip("link", "set", NEAR, "up")
-        ip("netns", "exec", SPACE, "ip", "addr", "add", f"{NET}.2/24", "dev", FAR)
-        ip("netns", "exec", SPACE, "ip", "link", "set", FAR, "up")
-        yield
-    finally:
-        subprocess.run(["ip", "link", "del", NEAR], check=False, capture_output=True)
-        ip("netns", "del", SPACE)
 
 
 @pytest.mark.root

@@ -26,7 +26,7 @@ from drivers.contract import (
     Up,
 )
 from drivers.simulated.ports import PtyPort, SimulatedPort, TcpPort
-from drivers.simulated.relay_board import SimulatedRelayBoard
+from drivers.simulated.relay_board import SimulatedRelayBoard, shared_line
 
 WIRED = {"passed_input": 0, "passed_exit_input": 1, "tailgating_input": 3, "fire_input": 4, "ready_input": 5}
 
@@ -225,21 +225,7 @@ def test_two_units_share_one_bus(tmp_path: Path) -> None:
 
     async def story() -> None:
         first, second = SimulatedRelayBoard(1), SimulatedRelayBoard(2)
-
-        async def line(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            readers = [asyncio.StreamReader(), asyncio.StreamReader()]
-            sessions = [
-                asyncio.create_task(board.rtu(own, writer)) for board, own in zip((first, second), readers, strict=True)
-            ]
-            try:
-                while data := await reader.read(256):
-                    for own in readers:
-                        own.feed_data(data)
-            finally:
-                for session in sessions:
-                    session.cancel()
-
-        port = PtyPort(tmp_path / "bus", line)
+        port = PtyPort(tmp_path / "bus", shared_line(first, second))
         await port.plug()
         async with driven(port.spec, unit=1, **WIRED) as one, driven(port.spec, unit=2, **WIRED) as two:
             answers = await asyncio.gather(

@@ -1,5 +1,6 @@
 """SAM_V frames of devices.md section 6: golden commands and replies, each read in every way."""
 
+import time
 from collections.abc import Callable
 
 import pytest
@@ -193,3 +194,29 @@ def test_endless_noise_is_not_kept() -> None:
     for _ in range(100):
         replies.feed(b"\xaa\xaa\xaa\x96\x69\x09\x0a" + bytes(500))
     assert len(replies._buffer) <= BUFFER_MAX
+
+
+def test_noise_made_of_frame_heads_does_not_hold_the_controller() -> None:
+    """64 KiB in which a largest frame seems to begin at every seventh byte: less than half a second of CPU."""
+    noise = bytes.fromhex("AAAAAA9669090A") * (65536 // 7)
+    started_s = time.process_time()
+    assert Replies().feed(noise) == []
+    assert time.process_time() - started_s < 0.5
+
+
+@pytest.mark.parametrize(
+    ("command", "data", "answers"),
+    [
+        (Command.SELECT, bytes(8), True),
+        (Command.SELECT, bytes(1288), False),
+        (Command.STATUS, b"", True),
+        (Command.STATUS, bytes(1288), False),
+        (Command.SAM_ID, bytes(16), True),
+        (Command.SAM_ID, bytes(1288), False),
+        (Command.READ, bytes(1288), True),
+        (Command.READ, bytes(8), False),
+    ],
+)
+def test_a_90_with_another_amount_of_data_answers_another_command(command: Command, data: bytes, answers: bool) -> None:
+    """A late read is no select, and never a security module's number that would show a person's bytes to operators."""
+    assert Reply(StatusWord.OK, data).answers(command) is answers

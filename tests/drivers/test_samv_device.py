@@ -205,6 +205,54 @@ def test_a_silent_reader_is_down_and_comes_back(tmp_path: Path) -> None:
     asyncio.run(story())
 
 
+def test_a_self_test_that_passes_after_a_reset_is_no_fault(tmp_path: Path) -> None:
+    """60: reset once, then fault. A reader that is well again after the reset was never down."""
+
+    async def story() -> None:
+        async with bench(tmp_path) as b:
+            b.reader.knobs.reset_heals = True
+            b.reader.knobs.force[Command.FIND] = StatusWord.SELF_TEST_FAILED
+            await b.until(lambda: not b.reader.knobs.force)
+            b.reader.present(FIRST)
+            assert await b.reported(CardReport) == [CardReport(FIRST)]
+            assert b.of(Down) == []
+
+    asyncio.run(story())
+
+
+def test_a_reader_that_does_not_tell_its_number_reads_cards(tmp_path: Path) -> None:
+    """The security module's number is for operators: refused, it is left out."""
+
+    async def story() -> None:
+        async with bench(tmp_path) as b:
+            b.reader.knobs.force[Command.SAM_ID] = StatusWord.NOT_PERMITTED
+            await b.port.unplug()
+            await b.port.plug()
+            await b.reported(Up, 2)
+            b.reader.present(FIRST)
+            await b.reported(CardReport)
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("what", ["another protocol", "unknown command"])
+def test_what_answers_otherwise_is_no_samv_reader(tmp_path: Path, what: str) -> None:
+    """Bytes that are no frames, or searches refused for ever: PROTOCOL_ERROR names model and speed, not the cable."""
+
+    async def story() -> None:
+        async with bench(tmp_path, find_timeout_ms=100) as b:
+            if what == "another protocol":
+                b.reader.knobs.babble = bytes.fromhex("02000332 29FFE403".replace(" ", ""))
+            else:
+                b.reader.knobs.force = dict.fromkeys((Command.FIND, Command.STATUS), StatusWord.COMMAND_PARAMETER)
+            assert [r.fault for r in await b.reported(Down) if isinstance(r, Down)] == [DeviceFault.PROTOCOL_ERROR]
+            b.reader.knobs.babble = b""
+            b.reader.knobs.force.clear()
+            await b.reported(Up, 2)
+
+    asyncio.run(story())
+
+
 def test_every_kind_of_dirty_line_still_reads_the_card(tmp_path: Path) -> None:
     """Byte by byte, noise before, gateway heartbeats, somebody else's late answer: the card is read, once."""
 
