@@ -1,144 +1,61 @@
-"""`make bench`: print a table and write `build/bench.json` (contract.md, "Benchmarks")."""
+"""`make bench`: print a table and write `build/bench.json` (contract.md, "Benchmarks").
 
-import asyncio
+`python -m tests.bench [station|feed|swap]` measures some of it; `make bench FEED=full` the feed of the whole Delta.
+"""
+
+import argparse
 import json
-import re
-import statistics
-import subprocess
-import sys
-import time
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench.load import Controller, controller, passages
+from tests.bench import feed, station, swap
+from tests.bench.figures import Figure
 
-LOAD_S = 30.0
-IDLE_S = 20.0
-PER_S = 50.0
-
-
-@dataclass(frozen=True, slots=True)
-class Figure:
-    """One measured value; `peer` and `ratio` where something else was measured beside it."""
-
-    name: str
-    value: float
-    unit: str
-    n: int
-    note: str = ""
-    peer: str = ""
-    peer_value: float | None = None
-    ratio: float | None = None
+OUT = Path("build/bench.json")
 
 
-def from_histogram(page: str, name: str, q: float) -> float:
-    """The q-quantile in seconds, linear within its bucket, over all label values."""
-    buckets: dict[float, float] = {}
-    for bound, count in re.findall(rf'{name}_bucket{{[^}}]*le="([^"]+)"[^}}]*}} (\S+)', page):
-        buckets[float(bound)] = buckets.get(float(bound), 0.0) + float(count)
-    total = max(buckets.values(), default=0.0)
-    below, last = 0.0, 0.0
-    for bound, count in sorted(buckets.items()):
-        if count >= q * total and count > below:
-            return last if bound == float("inf") else last + (bound - last) * (q * total - below) / (count - below)
-        below, last = count, bound
-    return last
-
-
-def quantile(values: Sequence[float], q: float) -> float:
-    """By nearest rank."""
-    ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, int(q * len(ordered)))]
-
-
-async def under_load(lanes: int, event_loop: str, seconds: float) -> list[Figure]:
-    """Decision and stage times, CPU and memory of a station at 50 passages a second in total."""
-    async with controller(lanes, fast=True, event_loop=event_loop) as station:
-        cpu_s, started_s = station.cpu_s(), time.perf_counter()
-        made, lines = await passages(station, PER_S, seconds)
-        spent_s = time.perf_counter() - started_s
-        note = f"{lanes} lanes, {made / seconds:.0f}/s, {event_loop}"
-        page = station.page()
-        figures = [
-            Figure(
-                f"decision_{key}_ms",
-                round(1000 * from_histogram(page, "gate_decision_duration_seconds", q), 3),
-                "ms",
-                made,
-                note,
-            )
-            for key, q in (("p50", 0.5), ("p99", 0.99), ("p999", 0.999))
-        ]
-        for stage in ("lookup", "release"):
-            spent = [line["stages_us"][stage] / 1000 for line in lines if stage in line["stages_us"]]
-            figures += [
-                Figure(f"stage_{stage}_{key}_ms", round(quantile(spent, q), 3), "ms", len(spent), note)
-                for key, q in (("p50", 0.5), ("p99", 0.99), ("p999", 0.999))
-            ]
-        cpu = 100 * (station.cpu_s() - cpu_s) / spent_s
-        figures.append(Figure("station_cpu_pct", round(cpu, 1), "% of a core", made, note))
-        figures += _memory(station, note)
-        return figures
-
-
-def _memory(station: Controller, note: str) -> list[Figure]:
-    return [
-        Figure("station_rss_mb", round(station.memory_mb("RssAnon"), 1), "MB", 1, f"RssAnon, {note}"),
-        Figure("station_rss_file_mb", round(station.memory_mb("RssFile"), 1), "MB", 1, f"RssFile, {note}"),
-    ]
-
-
-async def idle(lanes: int, event_loop: str) -> list[Figure]:
-    """What polling alone costs, and how soon the station is ready."""
-    async with controller(lanes, fast=False, event_loop=event_loop) as station:
-        await asyncio.sleep(3.0)  # start-up is over
-        cpu_s, started_s = station.cpu_s(), time.perf_counter()
-        await asyncio.sleep(IDLE_S)
-        cpu = 100 * (station.cpu_s() - cpu_s) / (time.perf_counter() - started_s)
-        note = f"{lanes} polled lanes, {event_loop}"
-        return [
-            Figure(f"station_idle_cpu_pct_{lanes}_lanes", round(cpu, 1), "% of a core", 1, note),
-            Figure("station_ready_s", round(station.ready_s, 2), "s", 1, f"{lanes} lanes, {event_loop}"),
-        ]
-
-
-def cli_help() -> Figure:
-    """`gate --help`, median of seven."""
-    spent = []
-    for _ in range(7):
-        started_s = time.perf_counter()
-        subprocess.run([sys.executable, "-m", "gate", "--help"], check=True, capture_output=True)
-        spent.append(time.perf_counter() - started_s)
-    return Figure("cli_help_s", round(statistics.median(spent), 3), "s", len(spent), "median")
-
-
-def show(figures: Sequence[Figure], console: Console) -> None:
+def show(figures: Sequence[Figure]) -> None:
     """Print the table."""
-    table = Table("name", "value", "unit", "n", "note")
+    table = Table("name", "value", "unit", "peer", "ratio", "n", "note")
     for figure in figures:
-        table.add_row(figure.name, f"{figure.value:g}", figure.unit, str(figure.n), figure.note)
-    console.print(table)
+        beside = "" if figure.peer_value is None else f"{figure.peer} {figure.peer_value:g}"
+        ratio = "" if figure.ratio is None else f"{figure.ratio:g}"
+        table.add_row(figure.name, f"{figure.value:g}", figure.unit, beside, ratio, str(figure.n), figure.note)
+    Console(width=170).print(table)
+
+
+def write(figures: Sequence[Figure]) -> None:
+    """Put the figures into `build/bench.json`, in the place of those of the same names and notes."""
+    rows = [asdict(figure) for figure in figures]
+    known = json.loads(OUT.read_text("utf-8")) if OUT.exists() else []
+    new = {(row["name"], row["note"]) for row in rows}
+    OUT.parent.mkdir(exist_ok=True)
+    kept = [row for row in known if (row["name"], row["note"]) not in new]
+    OUT.write_text(json.dumps([*kept, *rows], indent=2) + "\n", "utf-8")
+    print(f"written to {OUT}")
 
 
 def main() -> None:
-    """Measure everything, print it, write it."""
-    console = Console(width=140)
-    figures = [cli_help()]
-    for event_loop in ("uvloop", "asyncio"):
-        console.print(f"idle, {event_loop} …")
-        figures += asyncio.run(idle(48, event_loop))
-        for lanes in (4, 48):
-            console.print(f"{lanes} lanes, {event_loop} …")
-            figures += asyncio.run(under_load(lanes, event_loop, LOAD_S))
-    show(figures, console)
-    out = Path("build/bench.json")
-    out.parent.mkdir(exist_ok=True)
-    out.write_text(json.dumps([asdict(figure) for figure in figures], indent=2) + "\n", "utf-8")
-    console.print(f"written to {out}")
+    """Measure, print, write."""
+    parts: dict[str, Callable[[], list[Figure]]] = {
+        "station": station.measure,
+        "feed": lambda: feed.measure(given.subjects, given.pair_s, with_peers=given.subjects <= feed.DEFAULT),
+        "swap": lambda: swap.measure(given.pair_s),
+    }
+    parser = argparse.ArgumentParser(prog="tests.bench")
+    parser.add_argument("parts", nargs="*", help=f"some of {', '.join(parts)}; all without any")
+    parser.add_argument("--subjects", type=int, default=feed.DEFAULT, help="people in the feed")
+    parser.add_argument("--pair-s", type=float, default=feed.PAIR_S, help="seconds of each half of a pair")
+    given = parser.parse_args()
+    for name in given.parts or parts:
+        print(f"{name} …")
+        figures = parts[name]()
+        show(figures)
+        write(figures)
 
 
 if __name__ == "__main__":

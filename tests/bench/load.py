@@ -63,16 +63,21 @@ def _cpu_s(pid: int) -> float:
 
 
 @contextlib.asynccontextmanager
-async def controller(lanes: int, fast: bool, event_loop: str = "uvloop") -> AsyncIterator[Controller]:
-    """Run a station of `lanes` lanes; `fast` sets short polls and counters so that few lanes can carry many people."""
+async def controller(
+    lanes: int, fast: bool, event_loop: str = "uvloop", more_feeds: str = "", folder: Path | None = None
+) -> AsyncIterator[Controller]:
+    """Run a station of `lanes` lanes; `fast` sets short polls and counters so that few lanes can carry many people.
+
+    `more_feeds` is added to its station.toml; `folder` is used instead of a temporary one.
+    """
     with tempfile.TemporaryDirectory(prefix="gate-bench-") as name:
-        folder = Path(name)
+        folder = folder or Path(name)
         people = [p for p in make_people(PEOPLE, seed=3) if p.status is CredentialStatus.GREEN]
         publish_feeds(folder / "feeds", people)
         simulated = [make_lane(number, folder / "ports") for number in range(lanes)]
         for lane in simulated:
             await lane.plug()
-        text = station_toml(folder, simulated, Addresses("127.0.0.1:0", "127.0.0.1:0"))
+        text = station_toml(folder, simulated, Addresses("127.0.0.1:0", "127.0.0.1:0")) + more_feeds
         if fast:
             text = text.replace("unit = 1\n", "unit = 1\npoll_ms = 20\npassed_counter_register = 0\n")
             text = text.replace('driver = "samv"\n', 'driver = "samv"\npoll_interval_ms = 50\n')
