@@ -47,6 +47,7 @@ class Header:
     exact_count: int  # of these, how many are told exactly
     changes: int  # subjects that a delta changes; 0 in a snapshot
     tokens: int  # static code tokens that resolve to a subject; 0 in a delta, which brings none
+    body_bytes: int  # of the body: what is longer or shorter is not read to its end
     content_digest: str  # SHA-256 of the body, hexadecimal
     from_set_digest: str  # a delta: digest of the set it starts from; zeros in a snapshot
     set_digest: str  # digest of the resulting set (`digest.py`)

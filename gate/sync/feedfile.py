@@ -2,11 +2,12 @@
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
+from gate.feed import delta
 from gate.feed.envelope import PREFIX_BYTES, Form, Header, decode_header, lengths
 from gate.feed.ledger import REMEDY, Refusal
 from gate.feed.records import KEY_SCHEME, FeedError
@@ -76,15 +77,30 @@ def read_header(file: BinaryIO) -> tuple[Header, bytes]:
 
 def copy_verified(feed: FeedFile, to: Path) -> None:
     """Copy the whole file and check its body. Raises RefusedError, OSError; `to` may then be there in part."""
-    digest = hashlib.sha256()
     with feed.path.open("rb") as source, to.open("wb") as target:
         target.write(source.read(feed.body_at))
-        while chunk := source.read(_CHUNK_BYTES):
-            digest.update(chunk)
+        for chunk in _body(source, feed.header):
             target.write(chunk)
         target.flush()
         os.fsync(target.fileno())
-    if digest.hexdigest() != feed.header.content_digest:
+
+
+def _body(source: BinaryIO, header: Header) -> Iterator[bytes]:
+    """The body from where `source` stands, verified when the last chunk was taken. Raises RefusedError, OSError.
+
+    Nothing is read past the signed length: a source cannot fill a disk with a file that never ends.
+    """
+    digest, left = hashlib.sha256(), header.body_bytes
+    while left:
+        chunk = source.read(min(left, _CHUNK_BYTES))
+        if not chunk:
+            raise RefusedError(Refusal.TRUNCATED, f"{left} bytes of its body are missing")
+        digest.update(chunk)
+        left -= len(chunk)
+        yield chunk
+    if source.read(1):
+        raise RefusedError(Refusal.TRAILING_BYTES, "it goes on behind its body")
+    if digest.hexdigest() != header.content_digest:
         raise RefusedError(Refusal.ALTERED, "its body is not the one that was signed")
 
 
@@ -110,34 +126,30 @@ def check_table(path: Path, feed: FeedFile) -> None:
 
 def read_body(feed: FeedFile) -> bytes:
     """The verified body of a delta. Raises RefusedError, OSError."""
+    if feed.header.body_bytes > DELTA_BYTES_MAX:
+        raise RefusedError(Refusal.BAD_BODY, f"a delta of more than {DELTA_BYTES_MAX} bytes")
     with feed.path.open("rb") as file:
         file.seek(feed.body_at)
-        body = file.read(DELTA_BYTES_MAX + 1)
-    if len(body) > DELTA_BYTES_MAX:
-        raise RefusedError(Refusal.BAD_BODY, f"a delta of more than {DELTA_BYTES_MAX} bytes")
-    if hashlib.sha256(body).hexdigest() != feed.header.content_digest:
-        raise RefusedError(Refusal.ALTERED, "its body is not the one that was signed")
-    return body
+        return b"".join(_body(file, feed.header))
 
 
 def verify(path: Path, trust: Trust) -> Header:
     """Check a whole file as the station would, but for what it follows on. Raises RefusedError, OSError."""
-    from gate.feed import delta
-
     feed = open_feed(path, trust)
     if feed.header.form == Form.DELTA:
-        body = read_body(feed)
-        try:
-            delta.decode(body, feed.header.changes)
-        except FeedError as error:
-            raise RefusedError(Refusal.BAD_BODY, str(error)) from error
+        decoded(feed)
         return feed.header
-    digest = hashlib.sha256()
     with path.open("rb") as file:
         file.seek(feed.body_at)
-        while chunk := file.read(_CHUNK_BYTES):
-            digest.update(chunk)
-    if digest.hexdigest() != feed.header.content_digest:
-        raise RefusedError(Refusal.ALTERED, "its body is not the one that was signed")
+        for _ in _body(file, feed.header):
+            pass  # it is the reading that verifies
     check_table(path, feed)
     return feed.header
+
+
+def decoded(feed: FeedFile) -> delta.Changes:
+    """The verified changes of a delta. Raises RefusedError, OSError."""
+    try:
+        return delta.decode(read_body(feed), feed.header.changes)
+    except FeedError as error:
+        raise RefusedError(Refusal.BAD_BODY, str(error)) from error

@@ -8,7 +8,7 @@ content digest).
 import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
@@ -35,7 +35,7 @@ from gate.feed.states import Bytes2, fields, is_enrolled, is_exact, is_there, ke
 from gate.sync.keyring import PrivateKey
 from gate.sync.rows import Row
 from gate.sync.spill import PARTS, Spill
-from gate.sync.state import OldState, StateHead, write_state
+from gate.sync.state import OldState, StateHead, Writing, write_state
 from gate.sync.tablewriter import Hashing, TableWriter, ambiguous, salt_of
 from gate.sync.tokens import TokenTable
 
@@ -183,35 +183,58 @@ def _write(
     gathered: _Gathered, edition: Edition, key: PrivateKey, output: Output, old: OldState | None, stack: ExitStack
 ) -> list[Header]:
     classes = sorted(gathered.classes, key=lambda one: (one.partition, one.valid_until_day))
-    bits = table.bits_for(gathered.exact, gathered.compact)
     body_path = output.snapshot.with_name(f".{output.snapshot.name}.{os.getpid()}.body")
     stack.callback(body_path.unlink, missing_ok=True)
-    totals, changed = _Totals(), []
-    tokens = TokenTable(gathered.token_count, output.snapshot.parent)
-    stack.callback(tokens.close)
-    with body_path.open("wb") as file, write_state(output.state) as state:
+    with write_state(output.state) as state:
+        table_of = _write_table(gathered, edition, classes, body_path, state, old)
+        partitions = _all_partitions(edition, classes)
+        table_of.totals.digest.add_partitions(canonical(partitions))
+        headers = [_header(edition, key, Form.SNAPSHOT, table_of.totals, partitions, **table_of.said)]
+        # The delta first, so that a station which looks in between does not take everybody again; the state last, so
+        # that what was not published is not built upon.
+        if old and output.delta:
+            changes = _together(table_of.changed)
+            headers.append(_write_delta(edition, key, table_of.totals, partitions, old.head, changes, output.delta))
+        _assemble(headers[0], key, body_path, output.snapshot)
+        state.finish(StateHead.of(headers[0]))
+    return headers
+
+
+@dataclass(slots=True)
+class _Written:
+    """A snapshot's body on disk: what it adds up to, what its header says of it, what changed since the old state."""
+
+    totals: _Totals
+    said: dict[str, object] = field(default_factory=dict)
+    changed: list[tuple[Bytes2, Bytes2, Bytes2]] = field(default_factory=list)
+
+
+def _write_table(
+    gathered: _Gathered,
+    edition: Edition,
+    classes: Sequence[Enrolment],
+    path: Path,
+    state: Writing,
+    old: OldState | None,
+) -> _Written:
+    bits = table.bits_for(gathered.exact, gathered.compact)
+    written, changes = _Written(_Totals()), 0
+    with path.open("wb") as file, closing(TokenTable(gathered.token_count, path.parent)) as tokens:
         sink = Hashing(file)
         writer = TableWriter(sink, bits, salt_of(edition.issuer, edition.sequence, Form.SNAPSHOT))
         for until, elements, pairs in _chunks(gathered, bits):
-            _note(totals, elements)
+            _note(written.totals, elements)
             _add(writer, elements, classes, bits, until)
             tokens.add(pairs, elements[:, :KEY_BYTES])
             state.write(elements.tobytes())
             if old:
-                changed.append(_changed(old.until(until, bits), elements))
+                written.changed.append(_changed(old.until(until, bits), elements))
+                changes += len(written.changed[-1][0])
+                if changes > delta.CHANGES_MAX:  # before they fill the memory
+                    raise PublishError(f"more than {delta.CHANGES_MAX} changes: publish a snapshot without a delta")
         foot = writer.finish(classes, tokens)
-    partitions = _all_partitions(edition, classes)
-    totals.digest.add_partitions(canonical(partitions))
-    header = _header(
-        edition, key, Form.SNAPSHOT, totals, partitions, content_digest=sink.sha256.hexdigest(), tokens=foot.tokens
-    )
-    _assemble(header, key, body_path, output.snapshot)
-    if output.state:
-        state.finish(StateHead.of(header))
-    headers = [header]
-    if old and output.delta:
-        headers.append(_write_delta(edition, key, totals, partitions, old, changed, output.delta))
-    return headers
+    written.said = {"content_digest": sink.sha256.hexdigest(), "body_bytes": sink.size, "tokens": foot.tokens}
+    return written
 
 
 def _chunks(gathered: _Gathered, bits: int) -> Iterator[tuple[int, Bytes2, Bytes2]]:
@@ -336,29 +359,32 @@ def _put(out: Path, prefix: bytes, body: BinaryIO | bytes) -> None:
         temporary.unlink(missing_ok=True)
 
 
+def _together(changed: Sequence[tuple[Bytes2, Bytes2, Bytes2]]) -> delta.Changes:
+    keys, before, after = (np.concatenate(arrays) for arrays in zip(*changed, strict=True))
+    return delta.Changes(keys, before, after)
+
+
 def _write_delta(
     edition: Edition,
     key: PrivateKey,
     totals: _Totals,
     partitions: tuple[Partition, ...],
-    old: OldState,
-    changed: Sequence[tuple[Bytes2, Bytes2, Bytes2]],
+    since: StateHead,
+    changes: delta.Changes,
     out: Path,
 ) -> Header:
-    keys, before, after = (np.concatenate(arrays) for arrays in zip(*changed, strict=True))
-    if len(keys) > delta.CHANGES_MAX:
-        raise PublishError(f"{len(keys)} changes are more than {delta.CHANGES_MAX}: let stations take the snapshot")
-    body = delta.encode(delta.Changes(keys, before, after))
+    body = delta.encode(changes)
     header = _header(
         edition,
         key,
         Form.DELTA,
         totals,
         partitions,
-        from_sequence=old.head.sequence,
-        from_set_digest=old.head.set_digest,
-        changes=len(keys),
+        from_sequence=since.sequence,
+        from_set_digest=since.set_digest,
+        changes=len(changes.keys),
         content_digest=hashlib.sha256(body).hexdigest(),
+        body_bytes=len(body),
     )
     _put(out, encode_prefix(header, key.sign(header.signed_bytes())), body)
     return header

@@ -43,7 +43,7 @@ class StateHead:
         return cls(header.issuer, header.sequence, header.kind, header.pepper_id, header.set_digest)
 
 
-class _Writing:
+class Writing:
     """A state being written; without a path it goes nowhere."""
 
     def __init__(self, file: BinaryIO | None) -> None:
@@ -64,16 +64,16 @@ class _Writing:
 
 
 @contextmanager
-def write_state(path: Path | None) -> Iterator[_Writing]:
+def write_state(path: Path | None) -> Iterator[Writing]:
     """Write a state to `path`, whole or not at all. Raises OSError."""
     if path is None:
-        yield _Writing(None)
+        yield Writing(None)
         return
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         # The publisher alone may read it: it is a list of everybody's keys.
         with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-            writing = _Writing(file)
+            writing = Writing(file)
             yield writing
             file.flush()
             os.fsync(file.fileno())

@@ -13,16 +13,14 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from gate.feed import delta
 from gate.feed.delta import Changes
 from gate.feed.digest import SetDigest
 from gate.feed.envelope import Form, Header
 from gate.feed.ledger import Held, Refusal, Standing, judge
 from gate.feed.partitions import canonical
-from gate.feed.records import FeedError
 from gate.feed.states import Bytes2, newest
 from gate.moment import Moment
-from gate.sync.feedfile import FeedFile, RefusedError, check_table, copy_verified, read_body
+from gate.sync.feedfile import FeedFile, RefusedError, check_table, copy_verified, decoded
 from gate.sync.manifest import NAME, Manifest, ManifestError, read_manifest, sync_folder, write_manifest
 from gate.sync.tablefile import DamagedError, TableFile
 from gate.sync.tablewriter import salt_of, write_overlay
@@ -144,7 +142,7 @@ class IssuerWriter:
         header = feed.header
         if self.damaged:
             raise RefusedError(Refusal.SNAPSHOT_NEEDED, self.damaged)
-        changes = _decoded(feed)
+        changes = decoded(feed)
         _agree(manifest.held, header, changes)
         if self.overlay_elements + len(changes.keys) > OVERLAY_MAX:
             raise RefusedError(Refusal.SNAPSHOT_NEEDED, f"{self.overlay_elements} changes lie over the last one")
@@ -216,13 +214,6 @@ class IssuerWriter:
             if path.name not in used:
                 with suppress(OSError):
                     path.unlink()
-
-
-def _decoded(feed: FeedFile) -> Changes:
-    try:
-        return delta.decode(read_body(feed), feed.header.changes)
-    except FeedError as error:
-        raise RefusedError(Refusal.BAD_BODY, str(error)) from error
 
 
 def _agree(held: Held, header: Header, changes: Changes) -> None:
