@@ -47,7 +47,8 @@ CLASS_BYTES = 8
 FINGERPRINT = slice(3, 7)
 SUBJECT_PREFIX = slice(0, 7)
 PREFIX_BYTES = 7
-_FOOT = struct.Struct("<8sBBHIQQQQ8sI4x")
+_FOOT = struct.Struct("<8sBBHIQQQQ8sI")
+_FOOT_CHECKED = _FOOT.size  # what its own checksum, in the last four bytes, is over
 _COUNTS = struct.Struct("<HH")
 _CLASS = struct.Struct("<IHH")
 
@@ -64,12 +65,13 @@ class Foot:
     tokens: int
     bucket_bytes: int  # all buckets together
     salt: bytes = field(repr=False)  # 8 bytes; of issuer and sequence
+    classes_check: int  # CRC-32 of the classes: a flipped bit there would be another region's status
 
     def encode(self) -> bytes:
         """The 64 bytes."""
         values = (self.bits, self.token_bits, 0, self.classes, self.exact, self.compact, self.tokens, self.bucket_bytes)
-        raw = _FOOT.pack(FOOT_MAGIC, *values, self.salt, 0)
-        return raw[:56] + zlib.crc32(raw[:56]).to_bytes(4, "little") + raw[60:]
+        raw = _FOOT.pack(FOOT_MAGIC, *values, self.salt, self.classes_check)
+        return raw + zlib.crc32(raw).to_bytes(4, "little")
 
     @property
     def offsets_at(self) -> int:
@@ -91,12 +93,13 @@ def decode_foot(raw: bytes) -> Foot:
     """The foot in 64 bytes. Raises FeedError."""
     if len(raw) != FOOT_BYTES or not raw.startswith(FOOT_MAGIC):
         raise FeedError("does not end as a table of the gate")
-    _, bits, token_bits, zero, classes, exact, compact, tokens, size, salt, check = _FOOT.unpack(raw)
-    if zlib.crc32(raw[:56]) != check or any(raw[60:]) or zero:
+    checked = raw[:_FOOT_CHECKED]
+    _, bits, token_bits, zero, classes, exact, compact, tokens, size, salt, classes_check = _FOOT.unpack(checked)
+    if zlib.crc32(checked).to_bytes(4, "little") != raw[_FOOT_CHECKED:] or zero:
         raise FeedError("the foot of the table is damaged")
     if max(bits, token_bits) > BITS_MAX or classes > CLASSES_MAX or size % UNIT:
         raise FeedError("the foot of the table holds values that no publisher of ours writes")
-    return Foot(bits, token_bits, classes, exact, compact, tokens, size, salt)
+    return Foot(bits, token_bits, classes, exact, compact, tokens, size, salt, classes_check)
 
 
 def bits_for(exact: int, compact: int) -> int:
@@ -131,6 +134,11 @@ def counts(bucket: bytes) -> tuple[int, int]:
 def bucket_size(exact: int, compact: int) -> int:
     """Bytes of a bucket, padded."""
     return -(-(HEAD_BYTES + ELEMENT_BYTES * exact + 6 * compact) // UNIT) * UNIT
+
+
+def token_bucket_size(compact: int, exact: int) -> int:
+    """Bytes of a token bucket, padded."""
+    return -(-(HEAD_BYTES + (4 + PREFIX_BYTES) * compact + 2 * KEY_BYTES * exact) // UNIT) * UNIT
 
 
 def find_exact(bucket: bytes, key: bytes) -> bytes | None:

@@ -28,7 +28,7 @@ class DamagedError(Exception):
 class TableFile:
     """One open table, which lies in `path` from `base` (bytes) to the end. Raises DamagedError, OSError."""
 
-    __slots__ = ("_base", "_classes", "_fd", "_offsets_at", "_salted", "_shift", "foot", "path")
+    __slots__ = ("_base", "_classes", "_fd", "_offsets_at", "_salted", "_shift", "_token_offsets_at", "foot", "path")
 
     def __init__(self, path: Path, base: int = 0) -> None:
         self.path = path
@@ -47,12 +47,17 @@ class TableFile:
             if foot.tokens_at + base + table.FOOT_BYTES > size:
                 raise FeedError("the table is cut off")
             raw = os.pread(self._fd, table.CLASS_BYTES * foot.classes, base + foot.classes_at)
+            if zlib.crc32(raw) != foot.classes_check:
+                raise FeedError("the classes of the table are damaged")
             self._classes = [
                 table.decode_class(raw[at : at + table.CLASS_BYTES]) for at in range(0, len(raw), table.CLASS_BYTES)
             ]
         except (FeedError, OSError, ValueError) as error:
             raise DamagedError(str(error)) from error
         self._offsets_at = base + foot.offsets_at
+        self._token_offsets_at = size - table.FOOT_BYTES - table.UNIT * ((1 << foot.token_bits) + 1)
+        if foot.tokens and self._token_offsets_at < base + foot.tokens_at:
+            raise DamagedError("the table is cut off")
         self._shift = table.BITS_MAX - foot.bits
         self._salted = zlib.crc32(foot.salt)
 
@@ -83,16 +88,17 @@ class TableFile:
         if not self.foot.tokens:
             return None
         number = (token[0] << 16 | token[1] << 8 | token[2]) >> (table.BITS_MAX - self.foot.token_bits)
-        size = os.fstat(self._fd).st_size
-        offsets_at = size - table.FOOT_BYTES - 4 * ((1 << self.foot.token_bits) + 1)
-        begin, end = _PAIR.unpack(_exactly(self._fd, 8, offsets_at + 4 * number))
-        if not table.HEAD_BYTES <= (end - begin) * table.UNIT <= table.BUCKET_BYTES_MAX:
+        return table.find_token(self._token_bucket(number), token)
+
+    def _token_bucket(self, number: int) -> bytes:
+        begin, end = _PAIR.unpack(_exactly(self._fd, 8, self._token_offsets_at + 4 * number))
+        size = (end - begin) * table.UNIT
+        if not table.HEAD_BYTES <= size <= table.BUCKET_BYTES_MAX:
             raise DamagedError("an offset of the table is damaged")
-        at = self._base + self.foot.tokens_at + begin * table.UNIT
-        bucket = _exactly(self._fd, (end - begin) * table.UNIT, at)
+        bucket = _exactly(self._fd, size, self._base + self.foot.tokens_at + begin * table.UNIT)
         if not table.is_whole(bucket, self.foot.salt, number | table.TOKEN_FLAG):
             raise DamagedError("a bucket of the table is damaged")
-        return table.find_token(bucket, token)
+        return bucket
 
     def elements(self) -> Bytes2:
         """All exact elements in order of their keys (n, 44); checks every bucket. For overlays, not for snapshots."""
@@ -100,13 +106,23 @@ class TableFile:
         return np.concatenate(parts) if parts else np.zeros((0, ELEMENT_BYTES), np.uint8)
 
     def check(self) -> None:
-        """Read every bucket once: checksums, sizes and counts."""
+        """Read every bucket once, those of tokens too: checksums, sizes and counts."""
         exact = compact = 0
         for elements, more in self._gathered():
             exact += len(elements)
             compact += more
         if (exact, compact) != (self.foot.exact, self.foot.compact):
             raise DamagedError("the table has not as many entries as it says")
+        tokens = sum(map(self._tokens_in, range(1 << self.foot.token_bits))) if self.foot.tokens else 0
+        if tokens != self.foot.tokens:
+            raise DamagedError("the table has not as many tokens as it says")
+
+    def _tokens_in(self, number: int) -> int:
+        bucket = self._token_bucket(number)
+        compact, exact = table.counts(bucket)
+        if len(bucket) != table.token_bucket_size(compact, exact):
+            raise DamagedError("a bucket has another size than its counts say")
+        return compact + exact
 
     def _gathered(self) -> Any:
         """Exact elements and number of compact ones, some thousand buckets at a time."""

@@ -110,11 +110,20 @@ class TableWriter:
             raise AssertionError("not all buckets were written")
         bucket_bytes = self._offsets[-1] * table.UNIT
         self._sink.write(_little(self._offsets))
-        self._sink.write(b"".join(map(table.encode_class, classes)))
+        raw = b"".join(map(table.encode_class, classes))
+        self._sink.write(raw)
         token_bits = tokens.bits if tokens else 0
         count = tokens.write(self._sink, self._salt) if tokens else 0
         foot = table.Foot(
-            self._bits, token_bits, len(classes), self._exact, self._compact, count, bucket_bytes, self._salt
+            self._bits,
+            token_bits,
+            len(classes),
+            self._exact,
+            self._compact,
+            count,
+            bucket_bytes,
+            self._salt,
+            zlib.crc32(raw),
         )
         self._sink.write(foot.encode())
         return foot
