@@ -218,9 +218,9 @@ class FeedStore:
             if issuer in self._failing:
                 log.warning("feed %s: its store can be read again", issuer)
             self._failing.discard(issuer)
+            self._stamps[issuer] = stamp  # what could not be read is tried again with the next refresh
             if before:
                 before.close()
-        self._stamps[issuer] = stamp
 
     def _not_renewed(self, issuer: str, why: Missing, error: Exception) -> None:
         self._missing[issuer] = why

@@ -44,12 +44,18 @@ class StoreWriter:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._lock_fd = _locked(folder)
+        try:
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._lock_fd = _locked(folder)
+        except OSError as error:
+            raise _unusable(folder, error) from error
 
     def issuer(self, issuer: str) -> "IssuerWriter":
-        """One issuer's part."""
-        return IssuerWriter(self._folder / issuer)
+        """One issuer's part. Raises StoreError."""
+        try:
+            return IssuerWriter(self._folder / issuer)
+        except OSError as error:
+            raise _unusable(self._folder / issuer, error) from error
 
     def close(self) -> None:
         """Let another process have it."""
@@ -178,7 +184,10 @@ class IssuerWriter:
         name = f"over-{header.sequence}-{header.content_digest[:8]}.table"
         unfinished = self._folder / f".{name}"
         with unfinished.open("wb") as file:
-            write_overlay(file, elements, salt_of(header.issuer, header.sequence, Form.DELTA))
+            try:
+                write_overlay(file, elements, salt_of(header.issuer, header.sequence, Form.DELTA))
+            except ValueError as error:
+                raise RefusedError(Refusal.BAD_BODY, str(error)) from error
             file.flush()
             os.fsync(file.fileno())
         unfinished.rename(self._folder / name)
@@ -207,11 +216,11 @@ class IssuerWriter:
 
     def _sweep(self) -> None:
         """Remove what no manifest names: leftovers of a kill, states that are over. Readers keep what they opened."""
-        if self._manifest is None and self.damaged:
-            return  # nothing says what is in use
         used = {NAME, *(name for name, _ in (self._files(self._manifest) if self._manifest else ()))}
+        nobody_knows = self._manifest is None and bool(self.damaged)  # what is in use
         for path in self._folder.iterdir():
-            if path.name not in used:
+            unfinished = path.name.startswith(".")
+            if unfinished or (path.name not in used and not nobody_knows):
                 with suppress(OSError):
                     path.unlink()
 
@@ -229,6 +238,10 @@ def _agree(held: Held, header: Header, changes: Changes) -> None:
     subjects, exact = changes.growth
     if (held.count + subjects, held.exact_count + exact) != (header.count, header.exact_count):
         raise RefusedError(Refusal.WRONG_COUNT, f"sequence {header.sequence} has another number of people than it says")
+
+
+def _unusable(folder: Path, error: OSError) -> StoreError:
+    return StoreError(f"{folder}: {error.strerror}: check data_dir, its disk and its owner")
 
 
 def _checked(path: Path, at: int) -> None:
