@@ -201,3 +201,13 @@ def gap_before(held: Held | None, offers: Sequence[OfferT]) -> int:
     """How many sequences are missing between what is held and the first delta behind it; 0 when none are."""
     behind = [o.from_sequence for o in offers if o.form == Form.DELTA and held and o.from_sequence > held.sequence]
     return min(behind) - held.sequence if held and behind else 0
+
+
+def standstill(held: Held | None, offers: Sequence[OfferT]) -> tuple[OfferT, Refusal] | None:
+    """The newest offer and why nothing offered can follow: only older states, or changes of none. Else None."""
+    newest = max(offers, key=lambda o: o.sequence, default=None)
+    if newest is None or not newest.sequence:
+        return None
+    if held is None:
+        return None if any(o.form == Form.SNAPSHOT for o in offers) else (newest, Refusal.NO_BASE)
+    return (newest, Refusal.OLDER) if newest.sequence < held.sequence else None

@@ -11,12 +11,12 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from gate.feed.ledger import Refusal, Standing, gap_before, next_of
+from gate.feed.ledger import Refusal, Standing, gap_before, next_of, standstill
 from gate.moment import Moment
 from gate.sync.feedfile import FeedFile, RefusedError, Trust, open_feed
 from gate.sync.keyring import KeyFileError, load_peppers, load_public_keys
@@ -32,6 +32,7 @@ _LATER = frozenset(
     {Refusal.STORE_FULL, Refusal.STORE_FAILED, Refusal.FROM_THE_FUTURE, Refusal.GAP, Refusal.NO_BASE}
     | {
         Refusal.UNKNOWN_KEY,
+        Refusal.KEY_NOT_VALID_THEN,
         Refusal.UNKNOWN_PEPPER,
         Refusal.SNAPSHOT_NEEDED,
         Refusal.KIND_CHANGED,
@@ -59,7 +60,7 @@ class Subscription:
     looked: asyncio.Event
     say: Callable[..., None] = say
     failing: str = ""  # the source's trouble, said once each way
-    refused: str = ""  # the last refusal, said once
+    refused: set[tuple[str, Refusal]] = field(default_factory=set)  # files and why: each said once
     gap: int = 0
     not_before: dict[str, float] = field(default_factory=dict)  # file -> monotonic seconds
 
@@ -94,12 +95,14 @@ class Subscription:
         tried = {name for name, until_s in self.not_before.items() if time.monotonic() < until_s}
         self.not_before = {name: self.not_before[name] for name in tried}
         while True:
-            offers = [entry for entry in await self.source.catalogue() if entry.name not in tried]
+            catalogue = await self.source.catalogue()
+            offers = [entry for entry in catalogue if entry.name not in tried]
             entry = next_of(self.writer.held, offers, self.writer.wants_base)
             if entry is None:
                 entry = next((one for one in offers if not one.sequence), None)  # what is no feed is refused by name
             if entry is None:
-                return self._note_gap(gap_before(self.writer.held, offers))
+                self._note_gap(gap_before(self.writer.held, offers))
+                return self._note_standstill(catalogue)
             tried.add(entry.name)
             await self._take(entry)
 
@@ -107,6 +110,20 @@ class Subscription:
         if gap and gap != self.gap:
             self.say("gap", self.issuer, missing=gap)
         self.gap = gap
+
+    def _note_standstill(self, catalogue: Sequence[Entry]) -> None:
+        """A source that went back, or has changes of nothing, is named: else all that is seen is a feed that ages."""
+        there = {entry.name for entry in catalogue}
+        self.refused = {each for each in self.refused if each[0] in there}
+        stands = standstill(self.writer.held, catalogue)
+        if stands:
+            newest, why = stands
+            self._say_refused(newest.name, RefusedError(why, f"sequence {newest.sequence} is the newest there"))
+
+    def _say_refused(self, name: str, error: RefusedError) -> None:
+        if (name, error.why) not in self.refused:
+            self.refused.add((name, error.why))
+            self.say("refused", self.issuer, reason=str(error.why), detail=str(error), file=name)
 
     async def _take(self, entry: Entry) -> None:
         path = await self.source.fetch(entry)
@@ -118,13 +135,12 @@ class Subscription:
             outcome = Outcome.TAKEN
             if standing is not Standing.HELD_ALREADY:
                 self._say_taken(feed, before.sequence if before else 0)
-            self.refused = ""
+            self.refused.clear()
         except RefusedError as error:
             outcome = Outcome.LATER if error.why in _LATER else Outcome.REFUSED
-            self.not_before[entry.name] = time.monotonic() + LATER_S
-            if f"{entry.name} {error.why}" != self.refused:
-                self.refused = f"{entry.name} {error.why}"
-                self.say("refused", self.issuer, reason=str(error.why), detail=str(error), file=entry.name)
+            if outcome is Outcome.LATER:
+                self.not_before[entry.name] = time.monotonic() + LATER_S
+            self._say_refused(entry.name, error)
         finally:
             await self.source.settled(entry, outcome)
 
