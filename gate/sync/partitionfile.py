@@ -12,14 +12,17 @@ status = "YELLOW"
 reason = 7
 """
 
+import re
 import tomllib
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from gate.feed.partitions import Default, Partition, decode_partitions, encode_partitions
+from gate.feed.partitions import DEFAULTS_MAX, Default, Partition, decode_partitions, encode_partitions
 from gate.feed.records import CredentialStatus, FeedError
+
+_CODE = re.compile(r"(?!000000)[0-9]{6}")
 
 
 class PartitionFileError(ValueError):
@@ -46,15 +49,23 @@ def read_partitions(path: Path) -> tuple[Partition, ...]:
 
 def _partition(row: Mapping[str, Any], where: str) -> Partition:
     _only(row, {"code", "as_of", "default"}, where)
-    defaults = [_default(one, f"{where}.default[{n}]") for n, one in enumerate(row.get("default", []))]
-    return Partition(str(row.get("code")), _second(row, "as_of", where), tuple(defaults))
+    code, rows = row.get("code"), row.get("default")
+    if not isinstance(code, str) or not _CODE.fullmatch(code):
+        raise PartitionFileError(f'{where}.code: must be a GB/T 2260 code of six digits as text, e.g. "330100"')
+    if not isinstance(rows, list) or not 0 < len(rows) <= DEFAULTS_MAX:
+        raise PartitionFileError(f"{where}.default: must be 1 to {DEFAULTS_MAX} [[partition.default]] tables")
+    defaults = [_default(one, f"{where}.default[{n}]") for n, one in enumerate(rows)]
+    return Partition(code, _second(row, "as_of", where), tuple(defaults))
 
 
 def _default(row: Mapping[str, Any], where: str) -> Default:
     _only(row, {"from", "status", "reason"}, where)
-    if row.get("status") not in set(CredentialStatus):
+    status, reason = row.get("status"), row.get("reason", 0)
+    if not isinstance(status, str) or status not in set(CredentialStatus):
         raise PartitionFileError(f"{where}.status: must be one of {', '.join(CredentialStatus)}")
-    return Default(_second(row, "from", where), CredentialStatus(row["status"]), row.get("reason", 0))
+    if type(reason) is not int or not 0 <= reason < 256:
+        raise PartitionFileError(f"{where}.reason: must be a whole number, 0 to 255")
+    return Default(_second(row, "from", where), CredentialStatus(status), reason)
 
 
 def _only(row: Any, allowed: set[str], where: str) -> None:
@@ -69,4 +80,7 @@ def _second(row: Mapping[str, Any], key: str, where: str) -> int:
     value = row.get(key)
     if not isinstance(value, datetime) or value.tzinfo is None:
         raise PartitionFileError(f"{where}.{key}: must be a time with its offset, e.g. 2020-04-01T14:00:00+08:00")
-    return int(value.timestamp())
+    second = int(value.timestamp())
+    if not 0 <= second < 1 << 32:
+        raise PartitionFileError(f"{where}.{key}: must lie between 1970 and 2106")
+    return second

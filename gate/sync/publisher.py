@@ -37,7 +37,7 @@ from gate.sync.rows import Row
 from gate.sync.spill import PARTS, Spill
 from gate.sync.state import OldState, StateHead, Writing, write_state
 from gate.sync.tablewriter import Hashing, TableWriter, ambiguous, salt_of
-from gate.sync.tokens import TokenTable
+from gate.sync.tokens import TokenError, TokenTable
 
 _LINE_BYTES = 4
 _PROGRESS_ROWS = 4096
@@ -91,7 +91,7 @@ def _publish(edition: Edition, key: PrivateKey, output: Output, gather: Callable
         if output.delta_from:
             old = stack.enter_context(OldState(output.delta_from))
             _follows(old.head, edition)
-        gathered = _Gathered(Spill(ELEMENT_BYTES + _LINE_BYTES, folder), Spill(2 * KEY_BYTES, folder))
+        gathered = _Gathered(Spill(ELEMENT_BYTES + _LINE_BYTES, folder), Spill(2 * KEY_BYTES + _LINE_BYTES, folder))
         stack.callback(gathered.elements.close)
         stack.callback(gathered.tokens.close)
         gather(gathered)
@@ -134,9 +134,10 @@ def _gather(rows: Iterable[Row], gathered: _Gathered, edition: Edition, progress
             gathered.compact += 1
         else:
             gathered.exact += 1
-        gathered.elements.add(row.entry.subject_key + state.encode() + row.line.to_bytes(_LINE_BYTES, "big"))
+        line = row.line.to_bytes(_LINE_BYTES, "big")
+        gathered.elements.add(row.entry.subject_key + state.encode() + line)
         if row.token_key:
-            gathered.tokens.add(row.entry.subject_key + row.token_key)
+            gathered.tokens.add(row.entry.subject_key + row.token_key + line)
             gathered.token_count += 1
         if count % _PROGRESS_ROWS == 0:
             progress(count)
@@ -165,7 +166,8 @@ def compacted(entry: StatusEntry) -> StatusEntry | Enrolment:
     partition = entry.partition or entry.asserted_by
     day = enrolment_day(entry.valid_until_utc_s)
     plain = entry.status is CredentialStatus.GREEN and not (entry.reason or entry.revision or entry.residence)
-    if plain and day is not None and partition == entry.asserted_by:
+    # 000000, "the whole country", is no partition.
+    if plain and day is not None and partition == entry.asserted_by and int(partition):
         return Enrolment(partition, day)
     return entry
 
@@ -232,7 +234,10 @@ def _write_table(
                 changes += len(written.changed[-1][0])
                 if changes > delta.CHANGES_MAX:  # before they fill the memory
                     raise PublishError(f"more than {delta.CHANGES_MAX} changes: publish a snapshot without a delta")
-        foot = writer.finish(classes, tokens)
+        try:
+            foot = writer.finish(classes, tokens)
+        except TokenError as error:
+            raise PublishError(str(error)) from error
     written.said = {"content_digest": sink.sha256.hexdigest(), "body_bytes": sink.size, "tokens": foot.tokens}
     return written
 

@@ -1,6 +1,7 @@
 """Status rows of an issuer's own systems, from CSV, Parquet or a stream. Errors never quote a person."""
 
 import csv
+import io
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -47,14 +48,16 @@ class Row:
 
 def read_rows(path: Path, key_of: KeyOf, token_key_of: TokenKeyOf) -> Iterator[Row]:
     """Rows of a `.csv` or `.parquet` file, or of CSV on standard input ("-"). Raises RowError."""
+    name = str(path)
     if path.suffix == ".parquet":
         raw = _parquet(path)
-    elif str(path) == "-":
-        raw = _csv(sys.stdin, "standard input")
+    elif name == "-":
+        name = "standard input"
+        raw = _csv(io.TextIOWrapper(sys.stdin.buffer, encoding="utf-8-sig", newline=""), name)
     else:
         raw = _csv_file(path)
     for line, values in raw:
-        yield _row(f"{path}:{line}", line, values, key_of, token_key_of)
+        yield _row(f"{name}:{line}", line, values, key_of, token_key_of)
 
 
 def _csv_file(path: Path) -> Iterator[tuple[int, Mapping[str, str]]]:
@@ -92,6 +95,8 @@ def _parquet(path: Path) -> Iterator[tuple[int, Mapping[str, str]]]:
             for batch in file.iter_batches(_BATCH):
                 for values in batch.to_pylist():
                     line += 1
+                    if not isinstance(values["status"], str):
+                        raise RowError(f"{path}:{line}: column 'status' must be text: 10 is ten, \"10\" is red")
                     yield line, {name: _text(value) for name, value in values.items()}
     except (OSError, arrow.ArrowException) as error:
         raise RowError(f"{path}: is not a Parquet file that can be read") from error
@@ -130,8 +135,8 @@ def _row(where: str, line: int, raw: Mapping[str, str], key_of: KeyOf, token_key
         raise fail("asserted_by", _REGION)
     codes = {name: _region(get(name)) for name in ("asserted_by", "partition", "residence")}
     for name, code in codes.items():
-        if code is None:
-            raise fail(name, _REGION)
+        if code is None or (code == "000000" and name != "asserted_by"):
+            raise fail(name, _REGION if name == "asserted_by" else f"{_REGION}, other than 000000, or empty")
     whole = {name: _whole(get(name), most) for name, most in (("reason", 255), ("revision", 0xFFFFFFFF))}
     for name, number in whole.items():
         if number is None:
