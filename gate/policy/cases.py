@@ -35,6 +35,10 @@ from gate.policy.rules import RuleError, RuleSet
 from gate.policy.verdict import Reason, VerdictKind
 
 _HOUR_S = 3600.0
+_CASE = frozenset({"says", "at", "findings", "conditions", "verdict", "reason"})
+_FINDING = frozenset(
+    {"issuer", "status", "age_h", "valid_for_h", "enrolled", "absent", "uncovered", "missing", "partition"}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,15 +66,18 @@ def parse_cases(text: str, name: str) -> list[Case]:
         rows = tomllib.loads(text).get("case", [])
     except tomllib.TOMLDecodeError as error:
         raise RuleError(f"{name}: {error}") from error
+    if not isinstance(rows, list):
+        raise RuleError(f"{name}: 'case' must be [[case]] tables")
     for number, row in enumerate(rows, 1):
         try:
             cases.append(_case(row))
-        except (KeyError, ValueError, TypeError, AttributeError) as error:
+        except (KeyError, ValueError, TypeError, AttributeError, OverflowError) as error:
             raise RuleError(f"{name}: case {number}: {type(error).__name__}: {error}") from error
     return cases
 
 
 def _case(row: dict[str, Any]) -> Case:
+    _only(row, _CASE)
     at: datetime = row["at"]
     if at.tzinfo is None:
         raise ValueError("'at' needs its offset, e.g. 2020-04-01T08:00:00Z")
@@ -81,7 +88,15 @@ def _case(row: dict[str, Any]) -> Case:
     return Case(row["says"], now, question, VerdictKind(row["verdict"]), Reason(row["reason"]))
 
 
+def _only(row: dict[str, Any], allowed: frozenset[str]) -> None:
+    """A mistyped key would be another case than the one its sentence promises."""
+    unknown = sorted(set(row) - allowed)
+    if unknown:
+        raise ValueError(f"unknown key {unknown[0]!r}; allowed are {', '.join(sorted(allowed))}")
+
+
 def _finding(row: dict[str, Any], now: Moment) -> Finding:
+    _only(row, _FINDING)
     issuer = str(row["issuer"])
     if "missing" in row:
         return Unknown(issuer, Missing(row["missing"]))

@@ -4,7 +4,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from gate.feed.finding import Band, Enrolled, Finding, Listed, Missing, NotCovered, NotListed, Told, Unknown
+from gate.feed.finding import (
+    FUTURE_TOLERANCE_S,
+    Band,
+    Enrolled,
+    Finding,
+    Listed,
+    Missing,
+    NotCovered,
+    NotListed,
+    Told,
+    Unknown,
+)
 from gate.feed.records import CredentialStatus
 from gate.moment import Moment
 from gate.policy.condition import Cause, Condition
@@ -56,9 +67,10 @@ class _Bands:
         return freshness.band(limits, self.now, self.clock_trusted)
 
     def status(self, finding: Told) -> CredentialStatus:
-        """A green or other status past its own validity is a lapsed report: GREY, never silently green."""
+        """A status past its own validity, or not yet in effect, is a lapsed report: GREY, never silently green."""
         lapsed = finding.valid_until_utc_s is not None and finding.valid_until_utc_s <= self.now.utc_s
-        return CredentialStatus.GREY if lapsed else finding.status
+        early = finding.effective_utc_s > self.now.utc_s + FUTURE_TOLERANCE_S
+        return CredentialStatus.GREY if lapsed or early else finding.status
 
 
 def _by_findings(findings: Sequence[Finding], bands: _Bands) -> Verdict:

@@ -4,6 +4,7 @@ A rule says, from a date on, how statuses of different issuers are ranked, what 
 counts as aged or expired, and what each degraded cause does.
 """
 
+import math
 import re
 import tomllib
 from collections.abc import Mapping
@@ -145,8 +146,10 @@ def _limits(raw: dict[str, Any]) -> dict[str, FreshnessLimits]:
 
 
 def _two_limits(where: str, raw: dict[str, Any]) -> FreshnessLimits:
-    aged, expired = raw.get("aged_after_h"), raw.get("expired_after_h")
-    if not isinstance(aged, (int, float)) or not isinstance(expired, (int, float)) or not 0 < aged <= expired:
+    if set(raw) != {"aged_after_h", "expired_after_h"}:
+        raise RuleError(f"{where}: needs exactly 'aged_after_h' and 'expired_after_h'")
+    aged, expired = raw["aged_after_h"], raw["expired_after_h"]
+    if {type(aged), type(expired)} - {int, float} or not 0 < aged <= expired < math.inf:
         raise RuleError(f"{where}: needs hours 0 < aged_after_h <= expired_after_h")
     return FreshnessLimits(aged * _HOUR_S, expired * _HOUR_S)
 
