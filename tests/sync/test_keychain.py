@@ -275,7 +275,7 @@ _THIEF = House([], {}).add("k8", by="").add("k9", by="k8")
 _FIELDS = ["key_id", "key", "not_before_utc_s", "not_after_utc_s", "root", "signed_by", "signature", "revocation"]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300, deadline=None, derandomize=True)
 @given(st.data())
 def test_no_mixture_of_rows_brings_in_a_key_that_the_issuer_did_not_sign(data: st.DataObject) -> None:
     """Rows dropped, repeated, reordered, and their fields exchanged with a thief's: only signed keys get in."""
