@@ -62,12 +62,11 @@ async def simulate(port: str, options: Mapping[str, str]) -> None:
     every_s, chunk = float(options.get("every_s", "5")), int(options.get("chunk", "0"))
     noise = bytes.fromhex(options.get("noise", ""))
     scanner = SimulatedLineScanner()
-    plugged = plug_at(port, scanner.session)
-    await plugged.plug()
-    print(f"line-scanner on {plugged.spec}", flush=True)
-    for number in itertools.count(1):
-        await asyncio.sleep(every_s)
-        await scanner.send(noise + scanner.line(made_up_code(number)), chunk)
+    async with plug_at(port, scanner.session) as plugged:
+        print(f"line-scanner on {plugged.spec}", flush=True)
+        for number in itertools.count(1):
+            await asyncio.sleep(every_s)
+            await scanner.send(noise + scanner.line(made_up_code(number)), chunk)
 
 
 def made_up_code(number: int) -> bytes:

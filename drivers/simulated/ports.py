@@ -10,6 +10,7 @@ import pty
 import tty
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Self
 
 Session = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -26,6 +27,13 @@ class SimulatedPort:
     async def unplug(self) -> None:
         """Vanish as a pulled cable does; `plug` brings the same path or address back."""
         raise NotImplementedError
+
+    async def __aenter__(self) -> Self:
+        await self.plug()
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self.unplug()
 
 
 class PtyPort(SimulatedPort):

@@ -33,7 +33,7 @@ class BoardKnobs:
     silent: bool = False
     lose_answer: bool = False  # carry a write out and say nothing
     gateway_deaf: bool = False  # carry a write out, and a gateway says exception 0B: it heard no answer
-    garbage: bool = False  # answers whose frame is right and whose content is not
+    garbage: bool = False  # answers of a function that nobody asked for and no standard knows
     exception: int = 0  # answer every write with this Modbus exception
     bad_crc: bool = False
     has_pulse: bool = True  # False: no addresses from 0x0200 on
@@ -133,7 +133,7 @@ class SimulatedRelayBoard:
         except _ModbusError as error:
             return bytes([function | 0x80, error.code])
         if self.knobs.garbage:
-            return bytes([function])
+            return bytes([0x63, 0, 0, 0])
         if function in (5, 15) and self.knobs.gateway_deaf:
             return bytes([function | 0x80, GATEWAY_DEAF])
         return None if function in (5, 15) and self.knobs.lose_answer else bytes([function]) + answer
@@ -198,7 +198,7 @@ def shared_line(*boards: SimulatedRelayBoard) -> Session:
 
     async def line(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         ears = [asyncio.StreamReader() for _ in boards]
-        sessions = [asyncio.create_task(board.rtu(ear, writer)) for board, ear in zip(boards, ears, strict=True)]
+        sessions = [asyncio.ensure_future(board.rtu(ear, writer)) for board, ear in zip(boards, ears, strict=True)]
         try:
             while data := await reader.read(256):
                 for ear in ears:
@@ -251,12 +251,11 @@ async def simulate(port: str, options: Mapping[str, str]) -> None:
     """`gate devices simulate modbus-relay`: everybody who is released walks through, until cancelled."""
     board = SimulatedRelayBoard(int(options.get("unit", "1")))
     modbus_tcp = port.startswith("tcp:") and options.get("framing", "tcp") == "tcp"
-    plugged = plug_at(port, board.tcp if modbus_tcp else board.rtu)
-    await plugged.plug()
-    print(f"modbus-relay on {plugged.spec}", flush=True)
-    for number in itertools.count(1):
-        while not await board.wait_release(60.0):
-            pass
-        print(f"release {number}", flush=True)
-        await asyncio.sleep(0.8)
-        await board.pass_through()
+    async with plug_at(port, board.tcp if modbus_tcp else board.rtu) as plugged:
+        print(f"modbus-relay on {plugged.spec}", flush=True)
+        for number in itertools.count(1):
+            while not await board.wait_release(60.0):
+                pass
+            print(f"release {number}", flush=True)
+            await asyncio.sleep(0.8)
+            await board.pass_through()

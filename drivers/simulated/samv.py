@@ -152,14 +152,15 @@ async def simulate(port: str, options: Mapping[str, str]) -> None:
     """`gate devices simulate samv`: a made-up card for a second, every `every_s` seconds, until cancelled."""
     every_s = float(options.get("every_s", "5"))
     reader = SimulatedSamv()
-    plugged = plug_at(port, reader.session)
-    await plugged.plug()
-    print(f"samv on {plugged.spec}", flush=True)
-    for number in itertools.count():
-        await asyncio.sleep(every_s)
-        reader.present(card_text(" ", name="测试", number=_number(number), valid_from="20200101", valid_until="长期"))
-        await asyncio.sleep(1.0)
-        reader.remove()
+    async with plug_at(port, reader.session) as plugged:
+        print(f"samv on {plugged.spec}", flush=True)
+        for number in itertools.count():
+            await asyncio.sleep(every_s)
+            reader.present(
+                card_text(" ", name="测试", number=_number(number), valid_from="20200101", valid_until="长期")
+            )
+            await asyncio.sleep(1.0)
+            reader.remove()
 
 
 def _number(count: int) -> str:

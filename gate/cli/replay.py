@@ -21,10 +21,12 @@ def replay(
     """
     from json import dumps
 
-    from gate.station.chain import read_records, verify_chain
+    from gate.station.chain import JournalError, read_records, segments, verify_chain
     from gate.station.station import read_rules
 
     rule_set = read_rules(rules)
+    if journal.is_dir() and not segments(journal):
+        raise JournalError(f"{journal}: holds no journal: give a journal file, or the folder data_dir/journal")
     problems = verify_chain(journal)
     for problem in problems:
         print(f"chain: {problem}")
@@ -34,7 +36,9 @@ def replay(
             continue  # nothing was looked up: an unread card, staff, crowd
         count += 1
         verdict = _again(record.findings, record.conditions, record.decided_utc_s, rule_set)
-        if (verdict.kind, verdict.reason) == (record.verdict, record.reason) or record.reason == "ALREADY_PASSED":
+        # Anti-passback spoke after the rules had granted.
+        was = ("GRANT", None) if record.reason == "ALREADY_PASSED" else (record.verdict, record.reason)
+        if (verdict.kind, verdict.reason if was[1] else None) == was:
             continue
         different += 1
         row = {

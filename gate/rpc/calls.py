@@ -159,8 +159,8 @@ class _Call:
                 # Its text could quote the request: only the kind is told and logged.
                 log.error("%s failed: %s", self._method, type(error).__name__)
                 log.debug("traceback of the failed call", exc_info=error)
-                self._end("INTERNAL")
-                await self._context.abort(grpc.StatusCode.INTERNAL, "the controller failed; see its log")
+                text = "the controller failed; see its log"
+                await self._refuse(CallError(grpc.StatusCode.INTERNAL, Reason.CONTROLLER_FAILED, text))
             case _:
                 self._end("CANCELLED")
 

@@ -24,6 +24,10 @@ _NAME = re.compile(r"journal-(\d{6})-(\d{4}-\d{2}-\d{2})\.jsonl")
 _FIELDS = tuple(field.name for field in fields(PassageRecord) if field.name != "subject")
 
 
+class JournalError(ValueError):
+    """A file or folder is no journal, or a line of it cannot be read; the text names the place."""
+
+
 class Segment(NamedTuple):
     """One file of the journal. Its number orders it: days may repeat after a wrong clock was set right."""
 
@@ -82,7 +86,7 @@ def parse_line(line: bytes) -> dict[str, Any] | None:
 
 
 def read_lines(path: Path) -> Iterator[dict[str, Any]]:
-    """All lines of a file, or of all files in a journal's folder. Raises OSError, and ValueError naming file and line.
+    """All lines of a file, or of all files in a folder. Raises OSError, and JournalError naming file and line.
 
     A last line that is still being written is left out.
     """
@@ -93,14 +97,17 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
                 if values is not None:
                     yield values
                 elif line.endswith(b"\n"):
-                    raise ValueError(f"{file}:{number}: is not a journal line")
+                    raise JournalError(f"{file}:{number}: is not a journal line")
 
 
 def read_records(path: Path) -> Iterator[PassageRecord]:
     """The passages of a journal, for replay; `subject` is the day's mark. Raises as `read_lines`."""
     for values in read_lines(path):
         if values.get("event") == "passage":
-            yield _record(values)
+            try:
+                yield _record(values)
+            except ValueError as error:
+                raise JournalError(f"{path}: {error}: was it written by another release?") from error
 
 
 def verify_chain(path: Path) -> list[str]:

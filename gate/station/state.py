@@ -34,8 +34,8 @@ class LaneState:
 
     @property
     def works(self) -> bool:
-        """Whether every device of the lane is up."""
-        return all(device.up for device in self.devices)
+        """Whether the lane has devices and every one is up."""
+        return bool(self.devices) and all(device.up for device in self.devices)
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ from gate.passage.record import PassageRecord, letters
 from gate.policy.antipassback import AntiPassback
 from gate.policy.condition import Cause, Condition
 from gate.policy.decide import Question, decide
-from gate.policy.rules import Rule, RuleSet, parse_rules
+from gate.policy.rules import Rule, RuleError, RuleSet, parse_rules
 from gate.policy.verdict import Reason, Verdict, VerdictKind
 from gate.station.clock import Clock
 from gate.station.journal import Journal
@@ -382,7 +382,10 @@ async def _end(tasks: Sequence[asyncio.Task[None]]) -> None:
 
 def read_rules(rules_dir: Path | None) -> RuleSet:
     """The rules in `rules_dir`, or those shipped. Raises RuleError, OSError."""
-    return parse_rules(rule_texts(rules_dir))
+    texts = rule_texts(rules_dir)
+    if not texts:
+        raise RuleError(f"{rules_dir}: holds no rule.toml: give the folder of the rules, as gate/policy/recognition is")
+    return parse_rules(texts)
 
 
 def rule_texts(rules_dir: Path | None, name: str = "rule.toml") -> dict[str, str]:

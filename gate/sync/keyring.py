@@ -295,14 +295,19 @@ def revoke_key(private: Path, keys: Path, key_id: str, today: datetime) -> tuple
     ids = [row.key_id for row in file.rows]
     if key_id not in ids or ids.index(key_id) <= ids.index(by.key_id):
         raise KeyFileError(f"{keys}: {key_id!r} is not a key younger than {by.key_id!r}: only those it can revoke")
-    signature = by.sign(revocation_statement(file.issuer, key_id, by.key_id))
-    rows = [
-        replace(row, revocation=Revocation(by.key_id, signature)) if row.key_id == key_id else row for row in file.rows
-    ]
+    rows = [_revoked(row, by) if row.key_id == key_id else row for row in file.rows]
     down = fallen(rows)
     dropped = tuple(row.key_id for row in rows if not row.root and row.signed_by in down)
-    _replace_keys(keys, KeyFile(file.issuer, tuple(row for row in rows if row.key_id not in dropped)))
+    kept = (row for row in rows if row.key_id not in dropped)
+    # What a fallen key had revoked stays revoked, by word of one that newcomers believe.
+    signed = tuple(_revoked(row, by) if row.revocation and row.revocation.signed_by in down else row for row in kept)
+    _replace_keys(keys, KeyFile(file.issuer, signed))
     return dropped
+
+
+def _revoked(row: KeyRow, by: PrivateKey) -> KeyRow:
+    signature = by.sign(revocation_statement(by.issuer, row.key_id, by.key_id))
+    return replace(row, revocation=Revocation(by.key_id, signature))
 
 
 def _signer(private: Path, keys: Path, today: datetime, expired: bool = False) -> tuple[PrivateKey, KeyFile]:

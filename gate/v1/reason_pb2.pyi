@@ -118,6 +118,8 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """A07: The reader fell behind and was let go. Next step: Subscribe again and list what was missed."""
     REASON_TOO_MANY_SUBSCRIBERS: _Reason.ValueType  # 47
     """A08: Too many streams are open. Next step: Close streams that are not needed."""
+    REASON_CONTROLLER_FAILED: _Reason.ValueType  # 48
+    """A09: The controller failed. Next step: Try again, and see the controller's log."""
 
 class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper):
     """Why a passenger was granted, denied or referred, or why a call failed. The same names stand in the journal, in metric
@@ -220,4 +222,6 @@ REASON_SUBSCRIBER_TOO_SLOW: Reason.ValueType  # 46
 """A07: The reader fell behind and was let go. Next step: Subscribe again and list what was missed."""
 REASON_TOO_MANY_SUBSCRIBERS: Reason.ValueType  # 47
 """A08: Too many streams are open. Next step: Close streams that are not needed."""
+REASON_CONTROLLER_FAILED: Reason.ValueType  # 48
+"""A09: The controller failed. Next step: Try again, and see the controller's log."""
 Global___Reason: _TypeAlias = Reason  # noqa: Y015

@@ -197,11 +197,11 @@ def test_endless_noise_is_not_kept() -> None:
 
 
 def test_noise_made_of_frame_heads_does_not_hold_the_controller() -> None:
-    """64 KiB in which a largest frame seems to begin at every seventh byte: less than half a second of CPU."""
+    """64 KiB in which a largest frame seems to begin at every seventh byte: about 50 ms of CPU."""
     noise = bytes.fromhex("AAAAAA9669090A") * (65536 // 7)
     started_s = time.process_time()
     assert Replies().feed(noise) == []
-    assert time.process_time() - started_s < 0.5
+    assert time.process_time() - started_s < 0.15
 
 
 @pytest.mark.parametrize(

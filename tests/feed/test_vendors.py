@@ -4,7 +4,7 @@ import ast
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import gate.feed.vendors
@@ -111,6 +111,7 @@ def test_r17_a_near_miss_is_unknown(vendor: Vendor, value: object) -> None:
 _ANYTHING = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.binary(max_size=4)
 
 
+@settings(max_examples=500, deadline=None, derandomize=True)
 @given(st.sampled_from(Vendor), _ANYTHING)
 def test_r17_only_a_value_of_the_page_is_a_colour(vendor: Vendor, value: object) -> None:
     """R17: over any value at all, a colour comes out only where the page has this value in this type."""

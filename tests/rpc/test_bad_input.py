@@ -11,7 +11,7 @@ from gate.rpc.calls import CALLS_MAX, MESSAGE_BYTES_MAX
 from gate.v1 import lane_pb2, passage_pb2, status_pb2
 from gate.v1.passage_pb2_grpc import PassageServiceStub
 from gate.v1.status_pb2_grpc import StatusServiceStub
-from tests.rpc.station import connected, refusal
+from tests.rpc.station import connected, error_info, refusal
 from tests.rpc.test_status import query
 
 CHECK = "/gate.v1.StatusService/CheckStatus"
@@ -155,6 +155,7 @@ def test_a_fault_of_ours_tells_nothing_of_the_request(caplog: pytest.LogCaptureF
             with pytest.raises(grpc.aio.AioRpcError) as refused:
                 await StatusServiceStub(link).CheckStatus(query())
             assert refused.value.code() is grpc.StatusCode.INTERNAL
+            assert error_info(refused.value)[0] == "CONTROLLER_FAILED"
             assert "1949" not in str(refused.value) + repr(refused.value.trailing_metadata())
             surface.station.breaks_with = None
             await StatusServiceStub(link).CheckStatus(query())

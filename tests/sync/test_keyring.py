@@ -3,15 +3,19 @@
 import base64
 import importlib.util
 import json
+import re
 import shutil
 import stat
 import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from gate.feed.ledger import Refusal
 from gate.sync.keychain import KeyRefusal, KeyRefused
@@ -80,6 +84,21 @@ def test_files_of_the_old_form_keep_working(tmp_path: Path) -> None:
     assert verify_signature(keys, header, private.sign(header.signed_bytes())) is None
     assert keys["akm-1"].verify(private.sign(b"x"), b"x")
     assert not keys["akm-0"].verify(private.sign(b"x"), b"x")
+
+
+def test_an_issuer_and_a_station_with_files_of_the_old_form_can_rotate(tmp_path: Path) -> None:
+    """Both take the form with roots and signatures at the first rotation, and what was installed stays believed."""
+    issuer = Issuer(tmp_path)
+    for path in (issuer.keys, issuer.station, issuer.root):
+        values = json.loads(path.read_text())
+        for row in values.get("keys", [values]):
+            row.pop("algorithm")
+            row.pop("root", None)
+        path.write_text(json.dumps(values))
+    new = issuer.rotate(issuer.root)
+    assert issuer.fetched() == (key_id(new),)
+    assert issuer.verdict(new) is issuer.verdict(issuer.root) is None
+    assert [row.root for row in read_key_file(issuer.station).rows] == [True, False]
 
 
 def test_each_refusal_of_a_header_has_its_name(tmp_path: Path) -> None:
@@ -262,6 +281,13 @@ def test_a_rotated_key_is_believed_once_its_file_was_fetched(
     assert issuer.fetched(much_later) == ()
 
 
+def test_a_key_rotated_on_its_signers_first_day_is_believed(tmp_path: Path) -> None:
+    """Its own first day, otherwise the day before, is not earlier than its signer's."""
+    issuer = Issuer(tmp_path)
+    new = issuer.rotate(issuer.root, NOW - timedelta(days=1))
+    assert issuer.fetched() == (key_id(new),)
+
+
 def test_a_refused_file_leaves_the_stations_as_it_was(tmp_path: Path) -> None:
     """Byte for byte, nothing lying about, and the refusal is handed back, not raised."""
     issuer, stranger = Issuer(tmp_path / "a"), Issuer(tmp_path / "b")
@@ -293,6 +319,24 @@ def test_a_revoked_key_is_refused_and_the_issuer_goes_on_with_a_new_one(tmp_path
     assert issuer.verdict(fourth) is issuer.verdict(issuer.root) is None
     with pytest.raises(KeyFileError, match="is revoked"):
         issuer.rotate(second)
+
+
+def test_what_a_stolen_key_had_revoked_stays_revoked_for_newcomers_too(tmp_path: Path) -> None:
+    """Fourth revoked by third, which hangs on second; second revoked: the file names only believed revokers."""
+    issuer = Issuer(tmp_path)
+    shutil.copy(issuer.station, tmp_path / "newcomer.keys")
+    second = issuer.rotate(issuer.root)
+    third = issuer.rotate(second)
+    fourth, fifth = issuer.rotate(issuer.root), issuer.rotate(issuer.root)
+    revoke_key(third, issuer.keys, key_id(fourth), NOW)
+    revoke_key(second, issuer.keys, key_id(fifth), NOW)
+    revoke_key(issuer.root, issuer.keys, key_id(second), NOW)
+    assert issuer.fetched() == tuple(map(key_id, (second, fourth, fifth)))
+    shutil.copy(tmp_path / "newcomer.keys", issuer.station)
+    sixth = issuer.rotate(issuer.root)
+    assert issuer.fetched() == tuple(map(key_id, (second, fourth, fifth, sixth)))
+    assert issuer.verdict(fourth) is issuer.verdict(fifth) is Refusal.KEY_NOT_VALID_THEN
+    assert issuer.verdict(sixth) is None
 
 
 def test_a_key_cannot_revoke_older_keys_or_itself(tmp_path: Path) -> None:
@@ -353,3 +397,34 @@ def test_written_keys_read_back_the_same(tmp_path: Path) -> None:
     assert [row.root for row in file.rows] == [True, False]
     assert file.rows[1].revocation is not None
     assert read_key_file(issuer.station, "AKM") == file
+
+
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(st.lists(st.tuples(st.booleans(), st.integers(0, 9), st.integers(0, 9), st.booleans()), max_size=12))
+def test_every_station_believes_what_the_issuer_does(history: list[tuple[bool, int, int, bool]]) -> None:
+    """Any history of rotations and revocations, followed always, sometimes or only at the end: one set of keys."""
+    with TemporaryDirectory() as folder:
+        issuer = Issuer(Path(folder))
+        stations = [Path(folder) / name for name in ("always", "sometimes", "newcomer")]
+        for station in stations:
+            shutil.copy(issuer.station, station)
+        privates = [issuer.root]
+        for rotates, by, victim, fetches in history:
+            signer, refused = privates[by % len(privates)], ""
+            try:
+                if rotates:
+                    privates.append(issuer.rotate(signer))
+                else:
+                    revoke_key(signer, issuer.keys, key_id(privates[victim % len(privates)]), NOW)
+            except KeyFileError as error:
+                refused = str(error)
+            assert not refused or re.search("is revoked|does not hold the public half|is not a key younger", refused)
+            for station in stations[: 1 + fetches]:
+                assert isinstance(install_keys(station, "AKM", issuer.keys.read_bytes(), NOW_S), tuple)
+        for station in stations:
+            assert isinstance(install_keys(station, "AKM", issuer.keys.read_bytes(), NOW_S), tuple)
+            assert _believed(station) == _believed(issuer.keys)
+
+
+def _believed(keys: Path) -> set[str]:
+    return {key.key_id for key in load_public_keys(keys, "AKM").values() if not key.revoked}
