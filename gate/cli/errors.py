@@ -9,9 +9,21 @@ from typer import Abort, TyperException
 DONE, NOT_SO, WRONG_USE, OUTSIDE_FAILED = 0, 1, 2, 3
 
 # By name, so that no command pays for importing what it does not use.
-_WRONG_USE = frozenset({"ConfigError", "JournalError", "KeyFileError", "PublishError", "RuleError", "SettingError"})
-_NOT_SO = frozenset({"SnapshotRefusedError"})
-_OUTSIDE = frozenset({"DemoError", "CallError"})
+_WRONG_USE = frozenset(
+    {
+        "ConfigError",
+        "JournalError",
+        "KeyFileError",
+        "PartitionFileError",
+        "PublishError",
+        "RowError",
+        "RuleError",
+        "SettingError",
+        "StateError",
+    }
+)
+_NOT_SO = frozenset({"RefusedError"})
+_OUTSIDE = frozenset({"DemoError", "CallError", "SourceError", "StoreError"})
 _INTERRUPTED = 130  # 128 + SIGINT, as shells say it
 # What to do about what the system says (man 3 errno).
 _REMEDIES = {

@@ -6,28 +6,11 @@ from typing import Annotated, Any
 
 import typer
 
+from gate.cli import keys as keys_
 from gate.cli.errors import NOT_SO
 from gate.cli.watch import feed_status
 
 app = typer.Typer(no_args_is_help=True, help="Make, publish, check and look at feeds.")
-
-
-@app.command()
-def keygen(
-    issuer: Annotated[str, typer.Argument(help="Issuer code, e.g. AKM.")],
-    folder: Annotated[Path, typer.Option(help="Where the three files go.")] = Path(),
-) -> None:
-    """Make an issuer's signing key, its public key file and its pepper file.
-
-    Example: gate feed keygen AKM --folder keys
-    """
-    from gate.config import ISSUER, ConfigError
-    from gate.sync.keyring import keygen as make
-
-    if not ISSUER.fullmatch(issuer):
-        raise ConfigError("issuer", f"is {issuer!r}: must be 2 to 16 capitals, digits or '_'")
-    for what, path in make(folder, issuer, datetime.now(UTC)).items():
-        print(f"{what:8} {path}")
 
 
 @app.command()
@@ -205,3 +188,8 @@ def _told(event: dict[str, Any]) -> str:
 
 
 app.command("status")(feed_status)
+app.command("keygen")(keys_.keygen)
+app.command("rotate-key")(keys_.rotate_key)
+app.command("revoke-key")(keys_.revoke_key)
+app.command("rotate-pepper")(keys_.rotate_pepper)
+app.command("install-keys")(keys_.install_keys)
