@@ -117,7 +117,7 @@ class SimulatedRelayBoard:
     async def _tcp_session(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while True:
             transaction, _, length = struct.unpack(">HHH", await reader.readexactly(6))
-            frame = await reader.readexactly(length)
+            frame = await reader.readexactly(max(length, 1))
             answer = await self._answer(frame[0], frame[1:])
             if answer is not None:
                 writer.write(struct.pack(">HHHB", transaction, 0, len(answer) + 1, frame[0]) + answer)
@@ -127,11 +127,13 @@ class SimulatedRelayBoard:
             return None
         if self.knobs.answer_s:
             await asyncio.sleep(self.knobs.answer_s)
-        function = pdu[0]
+        function = pdu[0] if pdu else 0
         try:
             answer = self._execute(function, pdu[1:])
         except _ModbusError as error:
             return bytes([function | 0x80, error.code])
+        except (struct.error, IndexError):  # shorter than its function needs
+            return bytes([function | 0x80, ILLEGAL_VALUE])
         if self.knobs.garbage:
             return bytes([0x63, 0, 0, 0])
         if function in (5, 15) and self.knobs.gateway_deaf:

@@ -3,10 +3,11 @@
 import asyncio
 import contextlib
 import logging
+import os
 import random
+import re
 import shutil
 import signal
-import socket
 import sys
 import tempfile
 from collections import Counter
@@ -32,6 +33,10 @@ TABLE_S = 0.5
 
 class DemoError(Exception):
     """The demonstration could not run; the text says what failed outside."""
+
+
+class _PortTakenError(Exception):
+    """Another program listens where the controller should."""
 
 
 @dataclass(slots=True)
@@ -66,11 +71,10 @@ class Demo:
         lanes = [make_lane(n, self.folder / "ports", camera=n % 4 == 3) for n in range(self.options.lanes)]
         for lane in lanes:
             await lane.plug()
-        addresses = Addresses(f"127.0.0.1:{_port(50051)}", f"127.0.0.1:{_port(9464)}")
-        config = self.folder / "station.toml"
-        config.write_text(station_toml(self.folder, lanes, addresses), "utf-8")
-        controller = await self._start(config)
-        self.console.print(f"gRPC    {addresses.grpc}\nmetrics http://{addresses.metrics}/metrics")
+        controller = await self._start_somewhere(lanes)
+        said = self.log.read_text("utf-8")
+        for name, pattern in (("gRPC   ", r"gRPC at (\S+:\d+)$"), ("metrics", r"metrics at (\S+)$")):
+            self.console.print(f"{name} {', '.join(re.findall(pattern, said, re.MULTILINE))}")
         self.console.print(f"files   {self.folder}")
         try:
             await self._passengers(lanes, people, controller)
@@ -81,6 +85,17 @@ class Demo:
         if code != 0:
             raise DemoError(f"the controller ended with {code}: see {self.log}")
         return summarise(self.results, self.folder / "data" / "journal")
+
+    async def _start_somewhere(self, lanes: list[SimulatedLane]) -> asyncio.subprocess.Process:
+        """At the usual ports, or, when another demonstration has them, at any that are free."""
+        config = self.folder / "station.toml"
+        for addresses in (Addresses("127.0.0.1:50051", "127.0.0.1:9464"), Addresses("127.0.0.1:0", "127.0.0.1:0")):
+            config.write_text(station_toml(self.folder, lanes, addresses), "utf-8")
+            try:
+                return await self._start(config)
+            except _PortTakenError:
+                continue
+        raise DemoError("no TCP port is free on 127.0.0.1")
 
     async def _start(self, config: Path) -> asyncio.subprocess.Process:
         with self.log.open("wb") as output:
@@ -103,11 +118,16 @@ class Demo:
                     if line.startswith(b"ready"):
                         return controller
         await self._stop(controller)
-        raise DemoError(f"the controller did not become ready: see {self.log}\n{self.log.read_text('utf-8')[-2000:]}")
+        said = self.log.read_text("utf-8")
+        if "cannot listen" in said:
+            raise _PortTakenError
+        raise DemoError(f"the controller did not become ready: see {self.log}\n{said[-2000:]}")
 
     async def _stop(self, controller: asyncio.subprocess.Process) -> int:
-        with contextlib.suppress(ProcessLookupError):
-            controller.send_signal(signal.SIGTERM)
+        if controller.returncode is None:
+            # Not `send_signal`: it looks first, and takes the exit status away from the loop that waits for it.
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(controller.pid, signal.SIGTERM)
         try:
             async with asyncio.timeout(STOP_S):
                 return await controller.wait()
@@ -176,25 +196,12 @@ def _table(lanes: list[SimulatedLane], results: list[Result]) -> Table:
     return table
 
 
-def _port(wanted: int) -> int:
-    """`wanted` if it is free, else any that is."""
-    for port in (wanted, 0):
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(("127.0.0.1", port))
-            free: int = probe.getsockname()[1]
-            return free
-    raise DemoError("no TCP port is free on 127.0.0.1")
-
-
 def run_demo(options: Options, console: Console) -> bool:
     """Run a demonstration and print its summary; whether everybody got their due. Raises DemoError, OSError."""
     folder = options.keep or Path(tempfile.mkdtemp(prefix="gate-demo-"))
     folder.mkdir(parents=True, exist_ok=True)
-    try:
-        summary = asyncio.run(Demo(options, folder, console).run())
-        show(summary, console)
-        return summary.good
-    finally:
-        if options.keep is None:
-            shutil.rmtree(folder, ignore_errors=True)
+    summary = asyncio.run(Demo(options, folder, console).run())  # when it fails, its files stay for whoever looks
+    show(summary, console)
+    if options.keep is None:
+        shutil.rmtree(folder, ignore_errors=True)
+    return summary.good

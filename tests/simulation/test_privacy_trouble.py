@@ -376,7 +376,6 @@ def cores() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("cores")
-@pytest.mark.xfail(reason="gate/cli/serve.py does not yet forbid core files")
 def test_a_crash_leaves_no_memory_on_disk(tmp_path: Path) -> None:
     """A core file would hold whoever stood at a lane: none is written, whatever the machine's limit."""
 
