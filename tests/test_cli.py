@@ -41,7 +41,7 @@ def test_a_region_publishes_and_anybody_verifies(tmp_path: Path) -> None:
     _published(tmp_path)
     assert (tmp_path / "akm.private").stat().st_mode & 0o777 == 0o600
     assert (tmp_path / "akm.pepper").stat().st_mode & 0o777 == 0o600
-    assert "2 entries: good" in gate("feed", "verify", "akm-1.snapshot", "--keys", "akm.keys", cwd=tmp_path).stdout
+    assert "2 subjects: good" in gate("feed", "verify", "akm-1.snapshot", "--keys", "akm.keys", cwd=tmp_path).stdout
     header = json.loads(gate("feed", "inspect", "--json", "akm-1.snapshot", cwd=tmp_path).stdout)
     assert (header["issuer"], header["sequence"], header["count"]) == ("AKM", 1, 2)
     assert b"310105199001010018" not in (tmp_path / "akm-1.snapshot").read_bytes()

@@ -219,7 +219,8 @@ class Station:
                 continue  # the feed process has not looked yet
             self.metrics.feed(feed.issuer, feed.sequence, feed.age_s)
             expired = feed.band in ("", Band.EXPIRED)
-            services.set_condition(Condition(Cause.FEED_AGED, feed.issuer), feed.band == Band.AGED)
+            aged = feed.band == Band.AGED and self.clock.state.trusted  # else the clock is what is wrong
+            services.set_condition(Condition(Cause.FEED_AGED, feed.issuer), aged)
             services.set_condition(Condition(Cause.FEED_EXPIRED, feed.issuer), expired)
         for condition in services.conditions() - before:
             log.warning("degraded: %s", condition)

@@ -103,7 +103,7 @@ def _publish(edition: Edition, key: PrivateKey, output: Output, gather: Callable
 def _follows(head: StateHead, edition: Edition) -> None:
     for what, before, now in (
         ("issuer", head.issuer, edition.issuer),
-        ("kind", head.kind, edition.kind),
+        ("kind", head.kind, str(edition.kind)),
         ("pepper", head.pepper_id, edition.pepper_id),
     ):
         if before != now:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from gate.feed.envelope import Form
 from gate.feed.ledger import Refusal, Standing, gap_before, next_of, standstill
 from gate.moment import Moment
 from gate.sync.feedfile import FeedFile, RefusedError, Trust, open_feed
@@ -63,6 +64,7 @@ class Subscription:
     refused: set[tuple[str, Refusal]] = field(default_factory=set)  # files and why: each said once
     gap: int = 0
     not_before: dict[str, float] = field(default_factory=dict)  # file -> monotonic seconds
+    seen: set[str] | None = None  # files of the last look; None before the first, when old ones may lie there
 
     async def run(self) -> None:
         """Take what comes, until cancelled. Trouble of one issuer never reaches another."""
@@ -94,6 +96,7 @@ class Subscription:
     async def _take_all(self) -> None:
         tried = {name for name, until_s in self.not_before.items() if time.monotonic() < until_s}
         self.not_before = {name: self.not_before[name] for name in tried}
+        self._note_older(await self.source.catalogue())
         while True:
             catalogue = await self.source.catalogue()
             offers = [entry for entry in catalogue if entry.name not in tried]
@@ -105,6 +108,15 @@ class Subscription:
                 return self._note_standstill(catalogue)
             tried.add(entry.name)
             await self._take(entry)
+
+    def _note_older(self, catalogue: Sequence[Entry]) -> None:
+        """A snapshot of a lower sequence that comes now is a mistake, or an attack: it is named, and not taken."""
+        held = self.writer.held
+        for entry in catalogue:
+            is_new = self.seen is not None and entry.name not in self.seen
+            if is_new and held and entry.form is Form.SNAPSHOT and 0 < entry.sequence < held.sequence:
+                self._say_refused(entry.name, RefusedError(Refusal.OLDER, f"sequence {entry.sequence}"))
+        self.seen = {entry.name for entry in catalogue}
 
     def _note_gap(self, gap: int) -> None:
         if gap and gap != self.gap:

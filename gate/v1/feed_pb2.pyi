@@ -85,22 +85,22 @@ class Feed(_message.Message):
     source_trouble: _builtins.str
     """Why its source cannot be read; "" while it can. Example: "No such file or directory"."""
     kind: Global___FeedKind.ValueType
-    """What it holds, and so what absence from it means. Unspecified when nothing was ever applied.
+    """What it holds, and so what absence from it means. FEED_KIND_UNSPECIFIED when nothing was ever applied.
     Example: FEED_KIND_NON_GREEN_WITH_ENROLMENT.
     """
     exact_count: _builtins.int
-    """Number of subjects whose status is told exactly; the others are enrolled and have their partition's default.
-    0 when nothing was ever applied. Example: 646000.
+    """Number of subjects whose status is told exactly, the others being enrolled with their partition's default; 0 when
+    nothing was ever applied. Example: 646000.
     """
     token_count: _builtins.int
-    """Number of static code tokens that resolve to a subject without network. 0 when the issuer shares none. Example: 0."""
+    """Number of static code tokens that resolve to a subject without network; 0 when the issuer shares none. Example: 0."""
     set_digest: _builtins.str
     """Digest of the whole set, 64 hexadecimal digits; two controllers with the same digest hold the same.
     "" when nothing was ever applied. Example: "9f86d081…".
     """
     changes_over_snapshot: _builtins.int
-    """Number of changed subjects that lie over the last snapshot, since this controller or its feed process started.
-    0 right after a snapshot. Example: 41234.
+    """Number of changed subjects that lie over the last snapshot, as far as this controller was told; 0 right after a
+    snapshot. Example: 41234.
     """
     @_builtins.property
     def freshness(self) -> _status_pb2.Freshness:
@@ -114,7 +114,9 @@ class Feed(_message.Message):
 
     @_builtins.property
     def partitions(self) -> _containers.RepeatedCompositeFieldContainer[Global___FeedPartition]:
-        """The partitions with their own times and defaults, by code. Empty when the issuer has none."""
+        """The partitions with their own times and defaults, by code. Absent when the issuer has none.
+        Example: 330100, fresh, green.
+        """
 
     def __init__(
         self,
@@ -155,12 +157,12 @@ class FeedPartition(_message.Message):
     code: _builtins.str
     """GB/T 2260 code, six digits. Always given. Example: "330100"."""
     default_status: _status_pb2.CredentialStatus.ValueType
-    """The status that its enrolled people have now. Unspecified before the first default begins.
+    """The status that its enrolled people have now. CREDENTIAL_STATUS_UNSPECIFIED before the first default begins.
     Example: CREDENTIAL_STATUS_GREEN.
     """
     @_builtins.property
     def freshness(self) -> _status_pb2.Freshness:
-        """How old what the region reported is, against the rule's limits. Always given."""
+        """How old what the region reported is, against the rule's limits. Always given. Example: FRESH, two hours."""
 
     def __init__(
         self,

@@ -55,7 +55,9 @@ class PlainStation:
     """What `StationView` asks for, without a station."""
 
     states: dict[str, LaneState] = field(default_factory=lambda: {"A1": lane_state(), "A2": lane_state("A2")})
-    held: list[FeedState] = field(default_factory=lambda: [FeedState("SSM", 7, 1_780_000_000.0), FeedState("ZJ")])
+    held: list[FeedState] = field(
+        default_factory=lambda: [FeedState("SSM", 7, produced_utc_s=1_780_000_000.0), FeedState("ZJ")]
+    )
     lane_states: Watch[LaneState] = field(default_factory=Watch)
     ended: Watch[PassageRecord] = field(default_factory=Watch)
     recent: Recent[PassageRecord] = field(default_factory=Recent)

@@ -106,7 +106,9 @@ def test_a_passage_without_a_verdict_has_none() -> None:
 )  # fmt: skip
 def test_a_publishers_absurd_time_does_not_hide_the_feeds(utc_s: float, told: str) -> None:
     """Milliseconds for seconds, or worse: the nearest time that a message can hold, and the list is told."""
-    message = convert.feed(FeedState("SSM", 7, utc_s, utc_s, -utc_s, "EXPIRED"))
+    message = convert.feed(
+        FeedState("SSM", 7, produced_utc_s=utc_s, next_due_utc_s=utc_s, age_s=-utc_s, band="EXPIRED")
+    )
     assert message.next_due_time.ToJsonString().startswith(told)
     assert message.freshness.as_of_time == message.next_due_time
     assert MessageToJson(message)

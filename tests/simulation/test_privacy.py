@@ -129,7 +129,7 @@ def test_a_demonstration_writes_nothing_personal(
     names = "\n".join(name for name, _ in written)
     assert len(came) >= SECONDS, "passengers came"
     assert b'outcome="PASSED"' in written[-1][1], "the metrics are those of a station at work"
-    for part in ("data/store/data.mdb", "data/journal/journal-", "controller.log", "summary"):
+    for part in ("data/store/SSM/manifest.json", "data/journal/journal-", "controller.log", "summary"):
         assert part in names
     assert find_leaks(written, secrets_of(came)) == []
 

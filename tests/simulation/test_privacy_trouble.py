@@ -152,7 +152,13 @@ def test_a_day_of_trouble_writes_nothing_personal(tmp_path: Path) -> None:
     written = asyncio.run(story())
     said = dict(written)
     assert b"Fatal Python error" in said["log-1"], "the crash left its traceback"
-    for part in ("data/store/data.mdb", "data/journal/journal-", "error of garbage", "gate query", "gate feed publish"):
+    for part in (
+        "data/store/SSM/manifest.json",
+        "data/journal/journal-",
+        "error of garbage",
+        "gate query",
+        "gate feed publish",
+    ):
         assert any(part in name for name in said), part
     pictures = [name for name, raw in written if raw.startswith((b"\x89PNG", b"\xff\xd8\xff"))]
     assert all(name.startswith("ports/") for name in pictures), "only the simulated camera makes pictures"

@@ -39,7 +39,7 @@ def test_green_is_released_and_counted_only_when_the_sensor_says_so(tmp_path: Pa
     [
         ("red", "DENY", "STATUS_RED"),
         ("yellow", "REFER", "STATUS_YELLOW"),
-        ("stranger", "REFER", "NOT_LISTED"),
+        ("stranger", "REFER", "NOT_COVERED"),
     ],
 )
 def test_everybody_else_is_not_released(tmp_path: Path, who: str, verdict: str, reason: str) -> None:

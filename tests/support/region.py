@@ -9,6 +9,7 @@ from pathlib import Path
 from gate.feed import delta
 from gate.feed.delta import Changes
 from gate.feed.envelope import Header, encode_prefix
+from gate.feed.finding import Enrolled, Finding, Listed
 from gate.feed.ledger import Held, Standing
 from gate.feed.partitions import Partition
 from gate.feed.records import KEY_SCHEME, CredentialStatus, Kind, StatusEntry
@@ -17,6 +18,7 @@ from gate.sync.feedfile import Trust, open_feed, read_header
 from gate.sync.keyring import keygen, load_peppers, load_private_key, load_public_keys
 from gate.sync.publisher import Edition, Output, publish
 from gate.sync.rows import Row
+from gate.sync.store import FeedStore
 from gate.sync.writer import StoreWriter
 
 NOW = datetime.now(UTC)
@@ -170,3 +172,18 @@ class Station:
     @property
     def held(self) -> Held | None:
         return self.writer.held
+
+
+def found(store: FeedStore, region: Region, subject_key: bytes, now: Moment = MOMENT) -> Finding:
+    """What the reading side says of one subject."""
+    (finding,) = store.find({region.issuer: subject_key}, now)
+    return finding
+
+
+def told(store: FeedStore, region: Region, subjects: Iterable[bytes], now: Moment = MOMENT) -> dict[bytes, str]:
+    """The status of each, or what is known instead of one."""
+    findings = {one: found(store, region, one, now) for one in subjects}
+    return {
+        one: str(finding.status) if isinstance(finding, Listed | Enrolled) else str(getattr(finding, "why", "absent"))
+        for one, finding in findings.items()
+    }
