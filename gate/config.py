@@ -398,6 +398,10 @@ def _device(table: _Table, taken: set[str]) -> Device:
     settings |= {
         key: checked_place(key, settings[key], table.folder, table.at(key)) for key in _PLACES & settings.keys()
     }
+    try:
+        registry.create(name, settings)  # opens nothing: the driver's own judgement of what it is given
+    except registry.SettingError as error:
+        raise ConfigError(table.at(error.key), str(error)) from error
     numbers = range(1, DEVICES_PER_LANE_MAX + 1)
     label = next(label for n in numbers if (label := name if n == 1 else f"{name}-{n}") not in taken)
     return Device(label, name, info.kind, settings)

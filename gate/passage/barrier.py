@@ -287,6 +287,8 @@ class Barrier:
         commands: list[Command] = []
         if self.current:
             commands += self._end(self._spent(), self.open_outcome)
+        if self.emergency:
+            self._board_may_hold = True  # a release that it met in mid-pulse was left open by the driver
         if self.held_by_us and not self._lost:
             self._board_may_hold = True
             commands.append(HoldOpen())

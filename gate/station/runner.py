@@ -26,6 +26,8 @@ from gate.station.state import DeviceState, LaneState
 
 log = logging.getLogger(__name__)
 
+HOLD_AGAIN_S = 0.5  # a hold that was not taken is commanded again, while it is wanted:
+HOLD_TRIES_MAX = 20  # ten seconds; a turnstile that is down by then is told when it comes back
 RESTART_DEVICE_S = 1.0  # a driver that fails by our own mistake is tried again; recovery is due within 2 s
 
 _DOWN_CAUSE = {
@@ -240,13 +242,18 @@ class LaneRunner:
 
     async def _hold(self, hold: bool) -> None:
         turnstile = self._barrier()
-        try:
-            answer = await (turnstile.hold_open() if hold else turnstile.end_hold())
-        except Exception as error:
-            log.error("lane %s: hold failed: %s", self.id, type(error).__name__)
-            return
-        if answer is not contract.Answer.ACCEPTED:
+        for _ in range(HOLD_TRIES_MAX):
+            try:
+                answer = await (turnstile.hold_open() if hold else turnstile.end_hold())
+            except Exception as error:
+                log.error("lane %s: hold failed: %s", self.id, type(error).__name__)
+                answer = contract.Answer.UNKNOWN
+            if answer is contract.Answer.ACCEPTED:
+                return
             log.warning("lane %s: %s was answered %s", self.id, "hold open" if hold else "end hold", answer)
+            await asyncio.sleep(HOLD_AGAIN_S)
+            if self.core.barrier.held_by_us is not hold or self.core.emergency:
+                return  # not wanted any more
 
     def _barrier(self) -> contract.Turnstile:
         assert self._turnstile is not None  # noqa: S101 - a core without a turnstile commands no barrier

@@ -33,11 +33,11 @@ def test_a_relay_that_we_closed_is_opened_when_the_line_is_back(tmp_path: Path) 
     """The link drops in mid pulse and stays away for many pulses: the first thing after its return is to switch off."""
 
     async def story() -> None:
-        async with ours(tmp_path, "tcp", pulse="coil", pulse_ms=100) as (bench, board, port):
+        async with ours(tmp_path, "tcp", pulse="coil", pulse_ms=400) as (bench, board, port):
             assert await bench.device.release(ENTRY, 5.0) is Answer.ACCEPTED
             await port.unplug()
             await bench.until(lambda: any(isinstance(r, Down) for r in bench.reports))
-            await asyncio.sleep(1.0)  # ten pulses: the length of the cut is what is tested
+            await asyncio.sleep(2.4)  # six pulses: the length of the cut is what is tested
             assert board.coils[0]
             await port.plug()
             await bench.until(lambda: not board.coils[0])

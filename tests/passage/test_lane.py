@@ -9,7 +9,7 @@ from gate.feed.finding import Freshness, Listed
 from gate.feed.records import CredentialStatus
 from gate.moment import Moment
 from gate.passage import events
-from gate.passage.commands import Command, Direction, FindStatus, LaneMode, Release, Say, Show, WriteRecord
+from gate.passage.commands import Command, Direction, EndHold, FindStatus, LaneMode, Release, Say, Show, WriteRecord
 from gate.passage.lane import Lane
 from gate.passage.record import PassageRecord
 from gate.policy.antipassback import AntiPassback
@@ -163,3 +163,15 @@ def test_the_instant_of_the_decision_is_kept_for_replay() -> None:
     scene.see(events.PersonPassed(ENTRY), after_s=1.0)
     record = scene.records[-1]
     assert (record.started_utc_s, record.decided_utc_s) == (START_UTC_S, START_UTC_S + 3.0)
+
+
+def test_the_reset_of_an_emergency_closes_what_a_release_left_open() -> None:
+    """A release that the emergency met in mid-pulse stays open until the reset, and is ended by it."""
+    scene = _Scene()
+    scene.see(events.TurnstileBack())  # ends whatever the board held before we came
+    scene.card()
+    scene.see(events.ReleaseAccepted(scene.releases[-1]))
+    scene.see(events.EmergencySeen(True))
+    scene.see(events.EmergencySeen(False))
+    commands = scene.lane.handle(events.EmergencyReset("op"), scene.now)
+    assert EndHold() in commands

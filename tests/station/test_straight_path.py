@@ -265,6 +265,23 @@ def test_crowd_release_and_staff_release(tmp_path: Path) -> None:
     asyncio.run(story())
 
 
+def test_a_hold_that_the_board_refuses_is_commanded_again(tmp_path: Path) -> None:
+    """A board that is busy at the moment of a crowd release still opens, as soon as it can."""
+
+    async def story() -> None:
+        async with house(tmp_path) as h:
+            board = h.lanes[0].board
+            await h.until(lambda: (0, 0) in board.writes)
+            board.knobs.exception = 6  # "slave device busy"
+            h.station.set_mode("A1", "FREE", "op")
+            await h.until(lambda: (0, 0xFF00) in board.writes)
+            assert not board.coils[0]
+            board.knobs.exception = 0
+            await h.until(lambda: board.coils[0])
+
+    asyncio.run(story())
+
+
 def test_a_lane_without_turnstile_shows_and_counts_nobody(tmp_path: Path) -> None:
     """A bus door or ticket window: the verdict is shown, and the record says that nobody was counted."""
 

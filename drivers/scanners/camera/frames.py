@@ -20,7 +20,7 @@ from drivers.contract import DeviceFault
 from drivers.scanners.camera.codec import CameraSettings
 
 QUEUE_FRAMES = 2  # the newest counts: a passenger's code is in the next frame too
-OPEN_MS, READ_MS = 3000, 5000  # a stream that neither opens nor sends for so long is lost
+OPEN_MS, READ_MS = 3000, 2000  # a stream that neither opens nor sends for so long is lost
 LOOK_S = 0.05  # how often a folder is looked at for new pictures
 LOOK_ANYWAY_S = 1.0  # a picture that grows after it was seen does not change its folder's time
 PICTURES_MAX = 5000  # in one folder; looking through more would take longer than a frame

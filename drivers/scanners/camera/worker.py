@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 NICENESS = 10
 BEAT_S = 1.0
 STALLED_S = 10.0  # a camera that gives no frame for so long is down, even if its driver hangs and says nothing
-REOPEN_S = (0.2, 0.5, 1.0)  # at most 1 s, so that a lane is back within 2 s of its camera
+REOPEN_S = (0.2, 0.5)  # at most 0.5 s, so that a lane is back within 2 s of its camera
 FAILED_STATUS = 70  # EX_SOFTWARE of sysexits.h
 
 
