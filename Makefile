@@ -8,7 +8,7 @@ BIN    := $(VENV)/bin
 SECONDS ?=
 .DEFAULT_GOAL := help
 
-.PHONY: help setup setup-test run test check format bench fuzz soak conformance protos protos-check lock clean
+.PHONY: help setup setup-test run test check format bench fuzz soak conformance protos protos-check readme lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -64,8 +64,12 @@ protos-check: setup-test ## buf lint, and gate/v1 is what protos/ gives
 	$(BIN)/buf lint protos
 	$(BIN)/python tests/support/protos.py compare
 
-bench: setup-test ## measure; prints a table, writes build/bench.json
-	$(BIN)/python -m tests.bench
+bench: setup-test ## measure; writes build/bench.json. FEED=full: the whole Delta
+	@command -v redis-server >/dev/null || { run=; [ "$$(id -u)" -eq 0 ] || run="sudo -n"; $$run apt-get install -y -qq redis-server >/dev/null 2>&1 || echo "redis-server is not installed (sudo apt install redis-server): its figures are left out" >&2; }
+	$(BIN)/python -m tests.bench $(PARTS) $(if $(filter full,$(FEED)),--subjects 235213670)
+
+readme: setup-test ## put the tables and the figures of build/bench.json into the README
+	$(BIN)/python -m tests.support.readme
 
 fuzz: setup-test ## every codec's fuzz target for 60 s
 	$(BIN)/python -m tests.fuzz --seconds 60
