@@ -79,7 +79,7 @@ def _csv(file: TextIO, name: str) -> Iterator[tuple[int, Mapping[str, str]]]:
     except UnicodeDecodeError as error:
         raise RowError(f"{name}: is not UTF-8: save it as UTF-8") from error
     except csv.Error as error:
-        raise RowError(f"{name}:{reader.line_num}: is not CSV: {error}") from error
+        raise RowError(f"{name}:{reader.reader.line_num}: is not CSV: {error}") from error
 
 
 def _parquet(path: Path) -> Iterator[tuple[int, Mapping[str, str]]]:
@@ -98,7 +98,9 @@ def _parquet(path: Path) -> Iterator[tuple[int, Mapping[str, str]]]:
                     if not isinstance(values["status"], str):
                         raise RowError(f"{path}:{line}: column 'status' must be text: 10 is ten, \"10\" is red")
                     yield line, {name: _text(value) for name, value in values.items()}
-    except (OSError, arrow.ArrowException) as error:
+    except RowError:
+        raise
+    except (OSError, ValueError, arrow.ArrowException) as error:  # ValueError: times finer than Python's
         raise RowError(f"{path}: is not a Parquet file that can be read") from error
 
 
