@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gate.feed import delta as delta_body
@@ -204,7 +204,7 @@ _SETS = st.tuples(*[_WORDS] * len(_POOL)).map(
 _TABLES = st.sampled_from([(), (Partition(REGION, NOW_S - 60, (Default(0, GREEN), Default(NOW_S - 30, YELLOW, 3))),)])
 
 
-@settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=200, deadline=None, derandomize=True)
 @given(before=_SETS, after=_SETS, tables=st.tuples(_TABLES, _TABLES), kind=st.sampled_from(Kind))
 @example({}, {}, ((), ()), Kind.FULL)
 def test_a_delta_is_the_difference(
