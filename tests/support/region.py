@@ -1,17 +1,23 @@
 """An issuer for tests: publishes with the real publisher, and wrong things on purpose, rightly signed."""
 
+import contextlib
 import dataclasses
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import os
+import subprocess
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pytest
+
 from gate.feed import delta
 from gate.feed.delta import Changes
+from gate.feed.digest import SetDigest
 from gate.feed.envelope import Header, encode_prefix
 from gate.feed.finding import Enrolled, Finding, Listed
 from gate.feed.ledger import Held, Standing
-from gate.feed.partitions import Partition
+from gate.feed.partitions import Partition, canonical
 from gate.feed.records import KEY_SCHEME, CredentialStatus, Kind, StatusEntry
 from gate.moment import Moment
 from gate.sync.feedfile import Trust, open_feed, read_header
@@ -65,7 +71,8 @@ class Region:
     @property
     def trust(self) -> Trust:
         """Whom a station that subscribes to this issuer believes."""
-        return Trust(self.issuer, load_public_keys(self.keys_file, self.issuer), frozenset({self.pepper_id}))
+        peppers = frozenset(load_peppers(self.pepper_file, self.issuer))
+        return Trust(self.issuer, load_public_keys(self.keys_file, self.issuer), peppers)
 
     def publish(
         self,
@@ -137,6 +144,15 @@ class Region:
         changed = change(delta.decode(body, header.changes))
         return self.with_body(path, lambda _: delta.encode(changed), **({"changes": len(changed.keys)} | wrong))
 
+    def digest_after(self, held: Held | None, changes: Changes, partitions: Sequence[Partition]) -> str:
+        """The set digest that `changes` lead to."""
+        digest = SetDigest(held.set_digest if held else "0")
+        digest.remove(changes.elements(changes.before))
+        digest.add(changes.elements(changes.after))
+        digest.remove_partitions(canonical(held.partitions if held else ()))
+        digest.add_partitions(canonical(partitions))
+        return digest.hexadecimal
+
     def _write(self, path: Path, header: Header, body: bytes) -> Path:
         temporary = path.with_name(f".{path.name}")
         temporary.write_bytes(encode_prefix(header, self.private.sign(header.signed_bytes())) + body)
@@ -149,6 +165,36 @@ def parts(path: Path) -> tuple[Header, bytes]:
     with path.open("rb") as file:
         header, _ = read_header(file)
         return header, file.read()
+
+
+@contextlib.contextmanager
+def small_disk(folder: Path, size: str = "1m") -> Iterator[Path]:
+    """A disk of its own at `folder`, as large as `size`; skips the test where that cannot be."""
+    if os.geteuid() != 0:
+        assert not os.environ.get("CI"), "CI must run this as root"
+        pytest.skip("mounting a small tmpfs needs root")
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "gate-test", str(folder)]
+    mounted = subprocess.run(mount, capture_output=True, text=True, check=False)
+    if mounted.returncode:
+        assert not os.environ.get("CI"), f"CI must allow mounting: {mounted.stderr}"
+        pytest.skip(f"this machine forbids mounting: {mounted.stderr.strip()}")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def fill(path: Path) -> None:
+    """Leave no room beside the file at `path`."""
+    with path.open("ab", buffering=0) as file, contextlib.suppress(OSError):
+        while True:
+            file.write(bytes(512))
+
+
+def remount(folder: Path, how: str) -> None:
+    """`ro`: the disk at `folder` takes nothing any more; `rw`: it does again."""
+    subprocess.run(["mount", "-o", f"remount,{how}", str(folder)], check=True)
 
 
 class Station:
