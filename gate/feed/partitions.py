@@ -4,6 +4,7 @@
 """
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -35,6 +36,12 @@ class Partition:
     def default_at(self, now: Moment) -> Default | None:
         """The default in force; None before the first."""
         return next((one for one in reversed(self.defaults) if one.from_utc_s <= now.utc_s), None)
+
+    def unchanged_at(self, now: Moment) -> tuple[float, float]:
+        """From when until when (UTC seconds, the end exclusive) the default in force at `now` is in force."""
+        starts = [one.from_utc_s for one in self.defaults]
+        begin = max((s for s in starts if s <= now.utc_s), default=-math.inf)
+        return begin, min((s for s in starts if s > now.utc_s), default=math.inf)
 
 
 def encode_partitions(partitions: Sequence[Partition]) -> list[list[Any]]:

@@ -109,8 +109,8 @@ def bits_for(exact: int, compact: int) -> int:
 
 
 def start_value(salt: bytes, number: int) -> int:
-    """What a bucket's checksum starts from."""
-    return zlib.crc32(number.to_bytes(4, "little"), zlib.crc32(salt))
+    """What a bucket's checksum starts from: another number or another salt is another start, and so another sum."""
+    return zlib.crc32(salt) ^ number
 
 
 def sealed(bucket: bytes, salt: bytes, number: int) -> bytes:
@@ -144,6 +144,8 @@ def token_bucket_size(compact: int, exact: int) -> int:
 def find_exact(bucket: bytes, key: bytes) -> bytes | None:
     """The 28 bytes of the exact entry whose key begins with `key` (16 or 7 bytes); None when there is none."""
     exact = bucket[4] | bucket[5] << 8
+    if not exact:
+        return None
     at, end = HEAD_BYTES, HEAD_BYTES + KEY_BYTES * exact
     while (at := bucket.find(key, at, end)) >= 0:
         number, off = divmod(at - HEAD_BYTES, KEY_BYTES)

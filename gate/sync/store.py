@@ -6,6 +6,7 @@ missed.
 """
 
 import logging
+import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -33,6 +34,9 @@ from gate.sync.tablefile import DamagedError, TableFile
 log = logging.getLogger(__name__)
 
 _REFRESH_TRIES = 3  # the writer may have gone on between manifest and files; twice in a row is a busy publisher
+
+
+_NEVER: tuple[Finding, float, float] = (Unknown("", Missing.NO_FEED), math.inf, -math.inf)  # in force at no instant
 
 
 class StatusStore(Protocol):
@@ -63,6 +67,10 @@ class Shelf:
         self._freshness = Freshness(held.produced_utc_s)
         self._partitions = by_code(held.partitions)
         self._as_of = {code: Freshness(one.as_of_utc_s, code) for code, one in self._partitions.items()}
+        self._absent: Finding = NotListed(held.issuer, held.sequence, self._freshness)
+        if Kind(held.kind).knows_everybody:
+            self._absent = NotCovered(held.issuer, held.sequence, self._freshness, Uncovered.UNKNOWN_PERSON)
+        self._of_class: dict[int, tuple[Finding, float, float]] = {}  # at most 65,536 classes
         try:
             self._base = TableFile(folder / manifest.base, manifest.base_at)
             for name in manifest.overlays:
@@ -73,19 +81,28 @@ class Shelf:
 
     def find(self, key: bytes, now: Moment) -> Finding:
         """What the feed says of `key` (16 bytes, or the 7 that a token gives)."""
-        return self._finding(self._state(key), now)
-
-    def _state(self, key: bytes) -> State:
         for overlay in self._overlays:
             raw = table.find_exact(overlay.bucket(key), key)
             if raw is not None:
-                return self._decoded(key, raw)
+                return self._finding(self._decoded(key, raw), now)
         bucket = self._base.bucket(key)
         raw = table.find_exact(bucket, key)
         if raw is not None:
-            return self._decoded(key, raw)
+            return self._finding(self._decoded(key, raw), now)
         number = table.find_compact(bucket, key)
-        return None if number is None else self._base.compact_class(number)
+        if number is None:
+            return self._absent
+        finding, begin_s, end_s = self._of_class.get(number) or _NEVER
+        return finding if begin_s <= now.utc_s < end_s else self._learned(number, now)
+
+    def _learned(self, number: int, now: Moment) -> Finding:
+        """What all enrolled people of a class have in common, kept until their partition's default changes."""
+        enrolment = self._base.compact_class(number)
+        finding = self._enrolled(enrolment, now)
+        partition = self._partitions.get(enrolment.partition)
+        begin_s, end_s = partition.unchanged_at(now) if partition else (-math.inf, math.inf)
+        self._of_class[number] = finding, begin_s, end_s
+        return finding
 
     def _decoded(self, key: bytes, raw: bytes) -> State:
         try:
@@ -118,9 +135,7 @@ class Shelf:
                 )
             case Enrolment():
                 return self._enrolled(state, now)
-        if Kind(held.kind).knows_everybody:
-            return NotCovered(held.issuer, held.sequence, self._freshness, Uncovered.UNKNOWN_PERSON)
-        return NotListed(held.issuer, held.sequence, self._freshness)
+        return self._absent
 
     def _enrolled(self, state: Enrolment, now: Moment) -> Finding:
         held = self.held
@@ -159,7 +174,7 @@ class FeedStore:
 
     def find(self, keys: Mapping[str, bytes], now: Moment) -> tuple[Finding, ...]:
         """See `StatusStore.find`; a few microseconds an issuer."""
-        return tuple(self._find_one(issuer, keys.get(issuer), now) for issuer in self._issuers)
+        return tuple([self._find_one(issuer, keys.get(issuer), now) for issuer in self._issuers])
 
     def _find_one(self, issuer: str, key: bytes | None, now: Moment) -> Finding:
         shelf = self._shelves.get(issuer)

@@ -430,7 +430,7 @@ def delta_figures(land: Land, store: FeedStore, header: Header, keys: Sequence[b
     pairs: list[tuple[float, float]] = []
     for _ in range(PAIRS):
         idle = _looked(store, keys, now, pair_s, lambda: None)
-        paths, header = deltas(land, header, max(2, int(pair_s)))
+        paths, header = deltas(land, header, 2 * max(1, int(pair_s) // 2))  # red, and back
         waiting = iter(paths)
         asked = 0
         os.set_blocking(taker.stdout.fileno(), False)
