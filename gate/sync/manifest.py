@@ -72,7 +72,7 @@ def read_manifest(folder: Path) -> Manifest | None:
         if zlib.crc32(whole["body"].encode()) != whole["check"]:
             raise ManifestError("is damaged")
         return _manifest(json.loads(whole["body"]))
-    except (FeedError, KeyError, TypeError, ValueError, AttributeError) as error:
+    except (FeedError, KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise ManifestError("is damaged") from error
 
 
