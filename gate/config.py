@@ -69,6 +69,9 @@ class Feed:
     source: str
     public_keys_file: Path
     pepper_file: Path
+    ca_file: Path | None = None  # whom an https: or nats: source must be; None: the system's authorities
+    certificate: Path | None = None  # who we are to it; None: nobody
+    private_key: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -348,21 +351,36 @@ def _files(table: _Table, *keys: str) -> dict[str, Path]:
 
 def _feed(table: _Table) -> Feed:
     issuer = _matching(table, "issuer", ISSUER, "2 to 16 capitals, digits or '_', as the rules name it")
-    source: str = table.get("source", str)
-    scheme, _, rest = source.partition(":")
-    if scheme not in ("dir", "https", "nats") or not rest:
-        raise ConfigError(table.at("source"), f"is {source!r}: must start with dir: https: or nats:")
-    if scheme != "dir":
-        raise ConfigError(table.at("source"), f"{scheme}: is not built yet: use dir:FOLDER")
+    source = _source(table)
     keys = table.file("public_keys_file", must_exist=True)
     pepper = table.file("pepper_file", must_exist=True)
+    tls = {key: table.file(key, must_exist=True, default=None) for key in ("ca_file", "certificate", "private_key")}
+    if (tls["certificate"] is None) != (tls["private_key"] is None):
+        raise ConfigError(table.at("certificate"), "and private_key go together: give both, or none")
     table.done()
     assert keys is not None  # noqa: S101 - both are required above
     assert pepper is not None  # noqa: S101 - both are required above
-    folder = table.folder / rest
-    if not rest.isprintable() or (folder.exists() and not folder.is_dir()):
-        raise ConfigError(table.at("source"), f"{rest!r} is not a folder: give the one that snapshots arrive in")
-    return Feed(issuer, f"dir:{folder}", keys, pepper)
+    return Feed(issuer, source, keys, pepper, **tls)
+
+
+_FAR = re.compile(r"https://[^/\s@]+/\S*|(?:nats|tls)://[^/\s@]+/[A-Za-z0-9_-]{1,32}(?:\?snapshots=\S+)?")
+
+
+def _source(table: _Table) -> str:
+    """`dir:` with a folder, or an address that `gate/sync/worker.py: open_source` knows."""
+    source: str = table.get("source", str)
+    scheme, _, rest = source.partition(":")
+    if scheme == "dir" and rest:
+        folder = table.folder / rest
+        if not rest.isprintable() or (folder.exists() and not folder.is_dir()):
+            raise ConfigError(table.at("source"), f"{rest!r} is not a folder: give the one that snapshots arrive in")
+        return f"dir:{folder}"
+    if not _FAR.fullmatch(source):
+        raise ConfigError(
+            table.at("source"),
+            "must be dir:FOLDER, https://HOST/FOLDER/ or nats://HOST:PORT/STREAM, without a login (use a certificate)",
+        )
+    return source
 
 
 def _lane(table: _Table) -> Lane:

@@ -146,6 +146,7 @@ def pull(
     import time
 
     from gate.config import ConfigError, load
+    from gate.sync.process import configuration
     from gate.sync.worker import pull_once
 
     settings = load(config)
@@ -160,17 +161,9 @@ def pull(
         good = good and event["event"] not in ("refused", "source_failed", "damaged", "store_failed")
         print(f"{event['issuer']:9} {event['event']:13} " + _told(event))
 
-    rows = [
-        {
-            "issuer": feed.issuer,
-            "source": feed.source,
-            "public_keys_file": str(feed.public_keys_file),
-            "pepper_file": str(feed.pepper_file),
-        }
-        for feed in feeds
-    ]
     offset_s = time.time() - time.monotonic()
-    asyncio.run(pull_once({"store": str(settings.data_dir / "store"), "feeds": rows, "offset_s": offset_s}, heard))
+    told = configuration(settings.station_id, settings.data_dir / "store", feeds, offset_s)
+    asyncio.run(pull_once(told, heard))
     if not good:
         raise typer.Exit(NOT_SO)
 

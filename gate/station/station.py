@@ -165,7 +165,9 @@ class Station:
             now = self.clock.now()
             return now.utc_s - now.mono_s
 
-        return FeedProcess(self._settings.data_dir / "store", self._settings.feeds, offset_s, self._feed_event)
+        settings = self._settings
+        store = settings.data_dir / "store"
+        return FeedProcess(settings.station_id, store, settings.feeds, offset_s, self._feed_event)
 
     def _feed_event(self, event: dict[str, Any]) -> None:
         issuer = str(event.get("issuer", ""))

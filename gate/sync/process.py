@@ -24,11 +24,13 @@ class FeedProcess:
 
     def __init__(
         self,
+        station: str,
         store: Path,
         feeds: Sequence[config.Feed],
         offset_s: Callable[[], float],
         on_event: Callable[[dict[str, Any]], None],
     ) -> None:
+        self._station = station
         self._store = store
         self._feeds = feeds
         self._offset_s = offset_s
@@ -66,16 +68,7 @@ class FeedProcess:
             await self._end(process)
 
     def _configuration(self) -> bytes:
-        feeds = [
-            {
-                "issuer": feed.issuer,
-                "source": feed.source,
-                "public_keys_file": str(feed.public_keys_file),
-                "pepper_file": str(feed.pepper_file),
-            }
-            for feed in self._feeds
-        ]
-        return json.dumps({"store": str(self._store), "feeds": feeds, "offset_s": self._offset_s()}).encode() + b"\n"
+        return json.dumps(configuration(self._station, self._store, self._feeds, self._offset_s())).encode() + b"\n"
 
     def _hear(self, line: bytes) -> None:
         try:
@@ -95,3 +88,18 @@ class FeedProcess:
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
             await process.wait()
+
+
+def configuration(station: str, store: Path, feeds: Sequence[config.Feed], offset_s: float) -> dict[str, Any]:
+    """What a feed process is told: JSON values. `offset_s`: UTC minus the monotonic clock, which processes share."""
+    rows = [
+        {
+            "issuer": feed.issuer,
+            "source": feed.source,
+            "public_keys_file": str(feed.public_keys_file),
+            "pepper_file": str(feed.pepper_file),
+            "tls": [str(path) if path else None for path in (feed.ca_file, feed.certificate, feed.private_key)],
+        }
+        for feed in feeds
+    ]
+    return {"station": station, "store": str(store), "feeds": rows, "offset_s": offset_s}

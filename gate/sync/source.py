@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from gate.feed.envelope import Form
+from gate.feed.envelope import Form as Form
 from gate.sync.feedfile import RefusedError, read_header
 
 POLL_S = 1.0  # dir: a file put there now is seen within a second

@@ -187,12 +187,24 @@ class Subscription:
         self.failing = text
 
 
-def open_source(spec: str, scratch: Path) -> Source:
-    """The source that `spec` names. Raises SourceError."""
+def open_source(spec: str, scratch: Path, station: str, tls: Sequence[Path | None]) -> Source:
+    """The source that `spec` names; `scratch` is its folder for what is on its way. Raises SourceError."""
     scheme, _, rest = spec.partition(":")
     if scheme == "dir":
         return DirectorySource(Path(rest))
-    raise SourceError(f"{scheme}: is not a source of feeds")
+    ca_file, certificate, private_key = tls
+    # Imported only where they are configured.
+    if scheme in ("http", "https"):
+        from gate.sync.https import HttpsSource
+
+        return HttpsSource(spec, scratch, ca_file=ca_file)
+    if scheme in ("nats", "tls"):
+        from gate.sync.jetstream import JetStreamSource
+        from gate.sync.natslink import Tls
+
+        # A durable consumer's name has no dots.
+        return JetStreamSource(spec, scratch, station.replace(".", "_"), tls=Tls(ca_file, certificate, private_key))
+    raise SourceError(f"{scheme}: is not a source of feeds: give dir:, https: or nats:")
 
 
 async def pull_once(config: dict[str, Any], heard: Callable[[dict[str, Any]], None]) -> None:
@@ -212,7 +224,13 @@ def _subscriptions(config: dict[str, Any], store: StoreWriter) -> list[Subscript
     return [
         Subscription(
             row["issuer"],
-            open_source(row["source"], Path(config["store"]) / row["issuer"]),
+            open_source(
+                row["source"],
+                # Beside the store, whose folders hold nothing but what is in service.
+                Path(config["store"]).parent / "incoming" / row["issuer"],
+                config["station"],
+                [Path(file) if file else None for file in row["tls"]],
+            ),
             store.issuer(row["issuer"]),
             Path(row["public_keys_file"]),
             Path(row["pepper_file"]),
