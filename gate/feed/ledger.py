@@ -205,7 +205,7 @@ def gap_before(held: Held | None, offers: Sequence[OfferT]) -> int:
 
 def standstill(held: Held | None, offers: Sequence[OfferT]) -> tuple[OfferT, Refusal] | None:
     """The newest offer and why nothing offered can follow: only older states, or changes of none. Else None."""
-    newest = max(offers, key=lambda o: o.sequence, default=None)
+    newest = max(offers, key=lambda o: (o.sequence, o.form == Form.SNAPSHOT), default=None)  # always the same one
     if newest is None or not newest.sequence:
         return None
     if held is None:
