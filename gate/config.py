@@ -16,6 +16,8 @@ from typing import Any
 
 from drivers import registry
 from drivers.registry import SettingValue
+from gate.tomltable import ConfigError as ConfigError
+from gate.tomltable import Table, shown
 
 ISSUER = re.compile(r"[A-Z][A-Z0-9_]{1,15}")
 PORT_MAX = 65_535
@@ -27,14 +29,6 @@ DEVICES_PER_LANE_MAX = 8
 FILE_BYTES_MAX = 1 << 20  # 200 lanes of 8 devices with every setting have 400 kB
 _LISTEN_MAX = 8  # interfaces of one controller
 SOCKET_ROLES = ("operator", "ticketing", "auditor", "lane", "feed")
-
-
-class ConfigError(ValueError):
-    """The file cannot be used: `path` is the place inside it, the text says what is wrong and what is allowed."""
-
-    def __init__(self, path: str, text: str) -> None:
-        super().__init__(f"{path}: {text}" if path else text)
-        self.path = path
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,87 +130,12 @@ def parse(text: str, folder: Path, name: str = "station.toml") -> Config:
         why = "nested too deep" if isinstance(error, RecursionError) else str(error)
         raise ConfigError(name, f"is not TOML: {why}: correct it there, see the sample in the README") from error
     try:
-        return _config(_Table(raw, "", folder))
+        return _config(Table(raw, "", folder))
     except ConfigError as error:
         raise ConfigError(f"{name}: {error.path}".rstrip(": "), str(error).removeprefix(f"{error.path}: ")) from error
 
 
-class _Table:
-    """One TOML table being read: knows its path, hands out checked values, and refuses what nobody asked for."""
-
-    def __init__(self, raw: dict[str, Any], path: str, folder: Path) -> None:
-        self.raw = raw
-        self.path = path
-        self.folder = folder
-        self._known: dict[str, None] = {}
-
-    def at(self, key: str) -> str:
-        return f"{self.path}.{key}" if self.path else key
-
-    def get(self, key: str, kind: type, default: Any = ..., one_of: tuple[Any, ...] = ()) -> Any:
-        self._known[key] = None
-        if key not in self.raw:
-            if default is ...:
-                raise ConfigError(self.at(key), f"is missing: give a {_KIND[kind]}")
-            return default
-        value = self.raw[key]
-        if kind is float and type(value) is int:
-            value = float(value)
-        if type(value) is not kind:
-            raise ConfigError(self.at(key), f"is {_shown(value)}: must be a {_KIND[kind]}")
-        if one_of and value not in one_of:
-            raise ConfigError(self.at(key), f"is {value!r}: must be one of {', '.join(map(repr, one_of))}")
-        return value
-
-    def file(self, key: str, must_exist: bool, default: Any = ...) -> Path | None:
-        value = self.get(key, str, default)
-        if value is None:
-            return None
-        if not value or not value.isprintable():
-            raise ConfigError(self.at(key), f"is {value!r}: must be the path of a file or folder")
-        path: Path = self.folder / value
-        if must_exist and path.is_dir():
-            raise ConfigError(self.at(key), f"{path} is a folder: give a file")
-        if must_exist and not path.is_file():
-            raise ConfigError(self.at(key), f"{path} is not there: make it or correct the path")
-        return path
-
-    def table(self, key: str) -> "_Table":
-        return _Table(self.get(key, dict, {}), self.at(key), self.folder)
-
-    def tables(self, key: str, most: int) -> list["_Table"]:
-        rows = self.get(key, list, []) if not isinstance(self.raw.get(key), dict) else [None]
-        if not all(isinstance(row, dict) for row in rows):
-            plain = re.sub(r"\[[0-9]+\]", "", self.at(key))
-            raise ConfigError(self.at(key), f"is not a list of tables: write each as [[{plain}]]")
-        if len(rows) > most:
-            raise ConfigError(self.at(key), f"has {len(rows)} entries: at most {most}")
-        return [_Table(row, f"{self.at(key)}[{index}]", self.folder) for index, row in enumerate(rows)]
-
-    def rest(self, *taken: str) -> dict[str, Any]:
-        """Everything but `taken`: a device's own settings, which its driver checks."""
-        self._known.update(dict.fromkeys(self.raw))
-        return {key: value for key, value in self.raw.items() if key not in taken}
-
-    def done(self) -> None:
-        for key in self.raw:
-            if key not in self._known:
-                allowed = ", ".join(sorted(self._known))
-                hint = registry.nearest(key, self._known)
-                raise ConfigError(self.at(key), f"is not known{hint}; allowed here: {allowed}")
-
-
-def _shown(value: object) -> str:
-    """A value in an error: short, and no whole tables."""
-    text = repr(value)
-    return text if len(text) <= _SHOWN_MAX else f"a {_KIND.get(type(value), 'value')}"
-
-
-_SHOWN_MAX = 80
-_KIND = {str: "string", int: "whole number", float: "number", bool: "true or false", dict: "table", list: "list"}
-
-
-def _config(top: _Table) -> Config:
+def _config(top: Table) -> Config:
     station, clock, journal = top.table("station"), top.table("clock"), top.table("journal")
     metrics, console, policy = top.table("metrics"), top.table("console"), top.table("policy")
     rules_dir = policy.file("rules_dir", must_exist=False, default=None)
@@ -249,35 +168,35 @@ def _config(top: _Table) -> Config:
     return config
 
 
-def _matching(table: _Table, key: str, pattern: re.Pattern[str], allowed: str) -> str:
+def _matching(table: Table, key: str, pattern: re.Pattern[str], allowed: str) -> str:
     value: str = table.get(key, str)
     if not pattern.fullmatch(value):
-        raise ConfigError(table.at(key), f"is {_shown(value)}: must be {allowed}")
+        raise ConfigError(table.at(key), f"is {shown(value)}: must be {allowed}")
     return value
 
 
-def _between(table: _Table, key: str, default: Any, low: float, high: float, unit: str = "") -> Any:
+def _between(table: Table, key: str, default: Any, low: float, high: float, unit: str = "") -> Any:
     value = table.get(key, type(default), default)
     if not low <= value <= high:
         raise ConfigError(table.at(key), f"is {value}: must be {low:g} to {high:g} {unit}".rstrip())
     return value
 
 
-def _languages(table: _Table) -> tuple[str, ...]:
+def _languages(table: Table) -> tuple[str, ...]:
     languages = table.get("languages", list, ["zh", "en"])
     if not languages or any(language not in ("zh", "en") for language in languages):
-        raise ConfigError(table.at("languages"), f"is {_shown(languages)}: must name at least one of 'zh', 'en'")
+        raise ConfigError(table.at("languages"), f"is {shown(languages)}: must name at least one of 'zh', 'en'")
     return tuple(dict.fromkeys(languages))
 
 
-def _address(table: _Table, key: str, default: str) -> str:
+def _address(table: Table, key: str, default: str) -> str:
     value: str = table.get(key, str, default)
     return _checked_address(value, table.at(key))
 
 
 def _checked_address(value: str, path: str) -> str:
     if not _ADDRESS.fullmatch(value) or int(value.rpartition(":")[2]) > PORT_MAX:
-        raise ConfigError(path, f"is {_shown(value)}: must be HOST:PORT with a port of 0-65535, an IPv6 host in []")
+        raise ConfigError(path, f"is {shown(value)}: must be HOST:PORT with a port of 0-65535, an IPv6 host in []")
     return value
 
 
@@ -295,7 +214,7 @@ def is_loopback(address: str) -> bool:
         return host == "localhost"
 
 
-def _console(table: _Table) -> str:
+def _console(table: Table) -> str:
     listen = _address(table, "listen", "127.0.0.1:8080")
     if "tls" in table.raw:
         _files(table.table("tls"), "certificate", "private_key")
@@ -304,14 +223,14 @@ def _console(table: _Table) -> str:
     return listen
 
 
-def _grpc(table: _Table) -> Grpc:
+def _grpc(table: Table) -> Grpc:
     listen = table.get("listen", list, ["127.0.0.1:50051"])
     if len(listen) > _LISTEN_MAX:
         raise ConfigError(table.at("listen"), f"has {len(listen)} addresses: at most {_LISTEN_MAX}")
     for index, address in enumerate(listen):
         path = f"{table.at('listen')}[{index}]"
         if type(address) is not str:
-            raise ConfigError(path, f"is {_shown(address)}: must be a string HOST:PORT")
+            raise ConfigError(path, f"is {shown(address)}: must be a string HOST:PORT")
         _checked_address(address, path)
     tls = _tls(table.table("tls")) if "tls" in table.raw else None
     far = [address for address in listen if not is_loopback(address)]
@@ -324,7 +243,7 @@ def _grpc(table: _Table) -> Grpc:
     return Grpc(tuple(listen), trust_loopback=trust, tls=tls, socket_groups=groups, **sockets)
 
 
-def _group(table: _Table, role: str, sockets: Mapping[str, Path | None]) -> str:
+def _group(table: Table, role: str, sockets: Mapping[str, Path | None]) -> str:
     """The group of a role's socket, "" for the service's own."""
     group: str = table.get(f"{role}_group", str, "")
     if not group:
@@ -338,18 +257,18 @@ def _group(table: _Table, role: str, sockets: Mapping[str, Path | None]) -> str:
     return group
 
 
-def _tls(table: _Table) -> Tls:
+def _tls(table: Table) -> Tls:
     return Tls(**_files(table, "certificate", "private_key", "client_ca"))
 
 
-def _files(table: _Table, *keys: str) -> dict[str, Path]:
+def _files(table: Table, *keys: str) -> dict[str, Path]:
     """Files that must be there, and nothing beside them."""
     files = {key: table.file(key, must_exist=True) for key in keys}
     table.done()
     return {key: path for key, path in files.items() if path is not None}
 
 
-def _feed(table: _Table) -> Feed:
+def _feed(table: Table) -> Feed:
     issuer = _matching(table, "issuer", ISSUER, "2 to 16 capitals, digits or '_', as the rules name it")
     source = _source(table)
     keys = table.file("public_keys_file", must_exist=True)
@@ -366,7 +285,7 @@ def _feed(table: _Table) -> Feed:
 _FAR = re.compile(r"https://[^/\s@]+/\S*|(?:nats|tls)://[^/\s@]+/[A-Za-z0-9_-]{1,32}(?:\?snapshots=\S+)?")
 
 
-def _source(table: _Table) -> str:
+def _source(table: Table) -> str:
     """`dir:` with a folder, or an address that `gate/sync/worker.py: open_source` knows."""
     source: str = table.get("source", str)
     scheme, _, rest = source.partition(":")
@@ -383,7 +302,7 @@ def _source(table: _Table) -> str:
     return source
 
 
-def _lane(table: _Table) -> Lane:
+def _lane(table: Table) -> Lane:
     lane_id = _matching(table, "id", _ID, "letters, digits, '.', '_' or '-', at most 64")
     direction: str = table.get("direction", str, "entry", ("entry", "exit", "both"))
     devices: list[Device] = []
@@ -402,7 +321,7 @@ def _lane(table: _Table) -> Lane:
     return lane
 
 
-def _device(table: _Table, taken: set[str]) -> Device:
+def _device(table: Table, taken: set[str]) -> Device:
     name: str = table.get("driver", str)
     try:
         info = registry.driver(name)

@@ -102,7 +102,12 @@ def test_the_contracts_block_loads(folder: Path) -> None:
         ("/dev/ttyACM0", "tcp:192.168.1.20:502", "lane[0].device[2].port", "already used"),
         ('"akm.keys"', '"none.keys"', "feed[0].public_keys_file", "is not there"),
         ('"recognition"', '"nowhere"', "policy.rules_dir", "not a folder"),
-        ('"dir:/srv', '"ftp:/srv', "feed[0].source", "must be dir:FOLDER, https://HOST/FOLDER/ or nats://HOST:PORT/STREAM"),
+        (
+            '"dir:/srv',
+            '"ftp:/srv',
+            "feed[0].source",
+            "must be dir:FOLDER, https://HOST/FOLDER/ or nats://HOST:PORT/STREAM",
+        ),
         ('"127.0.0.1:8080"', '"0.0.0.0:8080"', "console.listen", "[console.tls]"),
         ('["127.0.0.1:50051"]', '["0.0.0.0:50051"]', "grpc.listen", "[grpc.tls]"),
         ('["127.0.0.1:50051"]', '["nowhere"]', "grpc.listen[0]", "HOST:PORT"),

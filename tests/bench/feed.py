@@ -4,14 +4,10 @@ Five million people by default; `make bench FEED=full` measures the whole Delta.
 """
 
 import contextlib
-import gc
 import hashlib
 import os
 import random
 import re
-import shutil
-import socket
-import sqlite3
 import statistics
 import subprocess
 import sys
@@ -22,7 +18,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-import lmdb
 import numpy as np
 
 from gate.credential.documents import DocumentType, document
@@ -40,7 +35,8 @@ from gate.sync.keyring import PrivateKey, keygen, load_peppers, load_private_key
 from gate.sync.publisher import Edition, Output, publish_elements
 from gate.sync.store import FeedStore, open_store
 from gate.sync.writer import StoreWriter
-from tests.bench.figures import Figure, median_ratio, quantile
+from tests.bench import peers
+from tests.bench.figures import Figure, median_ratio, quantile, timed
 
 DELTA = 235_213_670  # people of Shanghai, Jiangsu, Zhejiang and Anhui, seventh census (operations.md 2.3)
 DEFAULT = 5_000_000
@@ -151,19 +147,6 @@ def publish_and_load(land: Land) -> tuple[list[Figure], Header]:
     ], header
 
 
-def timed(work: Callable[[bytes], object], keys: Sequence[bytes]) -> list[float]:
-    """Microseconds of each call."""
-    clock = time.perf_counter_ns
-    spent = []
-    gc.disable()  # the station's own collections are in its decision times; here the look-up is measured
-    for key in keys:
-        started = clock()
-        work(key)
-        spent.append((clock() - started) / 1000)
-    gc.enable()
-    return spent
-
-
 def lookups(land: Land, store: FeedStore, keys: Sequence[bytes]) -> list[Figure]:
     """One issuer with its HMAC, warm and from a cold page cache; and eight issuers."""
     now = moment(land)
@@ -232,118 +215,6 @@ def exactness(land: Land, store: FeedStore) -> list[Figure]:
         Figure("feed_wrong_green", wrong, "subjects", checked, "every non-green subject asked"),
         Figure("feed_taken_for_enrolled", taken, "subjects", STRANGERS, "never enrolled"),
     ]
-
-
-def peers(land: Land, store: FeedStore, keys: Sequence[bytes]) -> list[Figure]:
-    """The same keys in what people would use instead, each asked in turn in this run."""
-    now = moment(land)
-    mine = quantile(timed(lambda key: store.find({ISSUER: key}, now), keys), 0.5)
-    figures = []
-    for name, open_peer in (("redis", redis_peer), ("sqlite", sqlite_peer), ("lmdb", lmdb_peer)):
-        with contextlib.ExitStack() as stack:
-            ask = open_peer(land, stack)
-            if ask is None:
-                print(f"{name}: not installed on this machine: not measured", file=sys.stderr)
-                continue
-            timed(ask, keys)
-            theirs = quantile(timed(ask, keys), 0.5)
-            figures.append(
-                Figure.beside(
-                    f"lookup_p50_us_beside_{name}",
-                    round(mine, 2),
-                    "µs",
-                    len(keys),
-                    peer=name,
-                    peer_value=round(theirs, 2),
-                    note=f"{land.subjects:,} keys; theirs is {theirs / mine:.1f} times ours",
-                )
-            )
-    return figures
-
-
-Ask = Callable[[bytes], object]
-
-
-def redis_peer(land: Land, stack: contextlib.ExitStack) -> Ask | None:
-    """GET over loopback from a real server; the reply is parsed by hand, which is the fastest client there is."""
-    if not shutil.which("redis-server"):
-        return None
-    port = free_port()
-    quiet = ["--save", "", "--appendonly", "no", "--daemonize", "no"]
-    server = subprocess.Popen(["redis-server", "--port", str(port), *quiet], stdout=subprocess.DEVNULL)
-    stack.callback(server.wait)
-    stack.callback(server.terminate)
-    link = stack.enter_context(connected(port))
-    for elements in land.elements():
-        raw = elements.tobytes()
-        for at in range(0, len(raw), 44 * 10_000):
-            part = raw[at : at + 44 * 10_000]
-            commands = [
-                b"*3\r\n$3\r\nSET\r\n$16\r\n" + part[n : n + 16] + b"\r\n$28\r\n" + part[n + 16 : n + 44] + b"\r\n"
-                for n in range(0, len(part), 44)
-            ]
-            link.sendall(b"".join(commands))
-            left = 5 * len(commands)
-            while left:
-                left -= len(link.recv(left))
-
-    def ask(key: bytes) -> bytes:
-        link.sendall(b"*2\r\n$3\r\nGET\r\n$16\r\n" + key + b"\r\n")
-        return link.recv(64)
-
-    return ask
-
-
-def connected(port: int) -> socket.socket:
-    """A connection to a server that is starting."""
-    ends_s = time.monotonic() + 10
-    while True:
-        try:
-            link = socket.create_connection(("127.0.0.1", port))
-            link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            return link
-        except ConnectionRefusedError:
-            if time.monotonic() > ends_s:
-                raise
-            time.sleep(0.05)
-
-
-def free_port() -> int:
-    """A TCP port of loopback that nobody has."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        number: int = probe.getsockname()[1]
-        return number
-
-
-def sqlite_peer(land: Land, stack: contextlib.ExitStack) -> Ask:
-    """A table with the key as its primary key, read from the same process."""
-    base = sqlite3.connect(land.folder / "peer.sqlite")
-    stack.callback(base.close)
-    base.execute("PRAGMA journal_mode = OFF")
-    base.execute("CREATE TABLE status (key BLOB PRIMARY KEY, state BLOB) WITHOUT ROWID")
-    for elements in land.elements():
-        raw = elements[order(elements[:, :16])].tobytes()
-        rows = ((raw[at : at + 16], raw[at + 16 : at + 44]) for at in range(0, len(raw), 44))
-        base.executemany("INSERT INTO status VALUES (?, ?)", rows)
-    base.commit()
-    return lambda key: base.execute("SELECT state FROM status WHERE key = ?", (key,)).fetchone()
-
-
-def lmdb_peer(land: Land, stack: contextlib.ExitStack) -> Ask:
-    """One read transaction a look-up, as a reader beside a writer must."""
-    environment = lmdb.open(str(land.folder / "peer.lmdb"), map_size=64 << 30, sync=False)
-    stack.callback(environment.close)
-    for elements in land.elements():
-        raw = elements[order(elements[:, :16])].tobytes()
-        with environment.begin(write=True) as transaction, transaction.cursor() as cursor:
-            cursor.putmulti([(raw[at : at + 16], raw[at + 16 : at + 44]) for at in range(0, len(raw), 44)])
-
-    def ask(key: bytes) -> object:
-        with environment.begin() as transaction:
-            return transaction.get(key)
-
-    return ask
 
 
 def write_delta(land: Land, before: Header, elements: Bytes2, states: Bytes2, out: Path) -> Header:
@@ -491,7 +362,8 @@ def _looked(store: FeedStore, keys: Sequence[bytes], now: Moment, seconds: float
 def measure(subjects: int, pair_s: float = PAIR_S, with_peers: bool = True) -> list[Figure]:
     """All figures of the feed for a land of `subjects`."""
     with tempfile.TemporaryDirectory(prefix="gate-bench-feed-") as name:
-        land = make_land(Path(name), subjects)
+        folder = Path(name)
+        land = make_land(folder, subjects)
         figures, header = publish_and_load(land)
         for path in land.folder.glob("*.snapshot"):
             path.unlink()
@@ -507,7 +379,9 @@ def measure(subjects: int, pair_s: float = PAIR_S, with_peers: bool = True) -> l
         )
         figures += exactness(land, store)
         if with_peers:
-            figures += peers(land, store, keys[:PEER_LOOKUPS])
+            now = moment(land)
+            ours = timed(lambda key: store.find({ISSUER: key}, now), keys[:PEER_LOOKUPS])
+            figures += peers.beside(land.elements, folder, quantile(ours, 0.5), keys[:PEER_LOOKUPS])
         figures += delta_figures(land, store, header, keys, pair_s)
         store.close()
         return figures

@@ -3,8 +3,9 @@
 import contextlib
 import io
 
-from gate.feed.records import SnapshotError, decode_entry
 from gate.sync.snapshot import SnapshotRefusedError, Trust, open_snapshot, read_header
+
+from gate.feed.records import SnapshotError, decode_entry
 
 _MAGIC = b"GATESNP1"
 

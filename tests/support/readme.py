@@ -1,4 +1,4 @@
-"""Puts into the README what is made elsewhere: `make readme`. The lanes' tables from the code, the figures from the bench."""
+"""`make readme`: puts into the README what is made elsewhere, the lanes' tables and the figures of the bench."""
 
 import json
 from collections.abc import Sequence
