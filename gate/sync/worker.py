@@ -64,14 +64,17 @@ class Subscription:
     refused: set[tuple[str, Refusal]] = field(default_factory=set)  # files and why: each said once
     gap: int = 0
     not_before: dict[str, float] = field(default_factory=dict)  # file -> monotonic seconds
-    seen: set[str] | None = None  # files of the last look; None before the first, when old ones may lie there
+    seen: dict[str, int] | None = None  # snapshots of the last look; None before the first, when old ones may lie there
 
     async def run(self) -> None:
         """Take what comes, until cancelled. Trouble of one issuer never reaches another."""
-        while True:
-            if not await self.once():
-                await asyncio.sleep(RETRY_S)
-            self.looked.set()
+        try:
+            while True:
+                if not await self.once():
+                    await asyncio.sleep(RETRY_S)
+                self.looked.set()
+        finally:
+            self.looked.set()  # a mistake of ours must end the process, not keep it waiting for ever
 
     async def once(self) -> bool:
         """Wait until there may be something, and take it; whether the source could be read."""
@@ -110,13 +113,17 @@ class Subscription:
             await self._take(entry)
 
     def _note_older(self, catalogue: Sequence[Entry]) -> None:
-        """A snapshot of a lower sequence that comes now is a mistake, or an attack: it is named, and not taken."""
+        """A snapshot from before the newest that was there is a mistake, or an attack: it is named, and not taken.
+
+        One between that and what is held by deltas is merely late: a large file travels longer than small ones.
+        """
+        snapshots = {entry.name: entry.sequence for entry in catalogue if entry.form is Form.SNAPSHOT}
+        before = max(self.seen.values(), default=0) if self.seen else 0
         held = self.writer.held
-        for entry in catalogue:
-            is_new = self.seen is not None and entry.name not in self.seen
-            if is_new and held and entry.form is Form.SNAPSHOT and 0 < entry.sequence < held.sequence:
-                self._say_refused(entry.name, RefusedError(Refusal.OLDER, f"sequence {entry.sequence}"))
-        self.seen = {entry.name for entry in catalogue}
+        for name in snapshots.keys() - (self.seen or snapshots).keys():
+            if held and 0 < snapshots[name] < min(held.sequence, before):
+                self._say_refused(name, RefusedError(Refusal.OLDER, f"sequence {snapshots[name]}"))
+        self.seen = snapshots
 
     def _note_gap(self, gap: int) -> None:
         if gap and gap != self.gap:

@@ -171,18 +171,56 @@ def test_a_fork_is_refused_and_a_later_snapshot_ends_it(region: Region, task: Ta
     assert task.look() == ["SNAPSHOT 4 skipped 1"]
 
 
-def test_a_source_that_went_back_is_named_once(region: Region, task: Task) -> None:
+def test_a_source_that_went_back_is_named(region: Region, task: Task) -> None:
     """Rollback: only older states are there. Nothing is taken, and an operator is told why the feed ages."""
     region.publish(5, BEFORE)
     task.look()
     region.snapshot_path(5).unlink()
     region.publish(3, BEFORE)
     region.publish(4, AFTER, follows=3)
-    assert task.look() == ["refused akm-4.snapshot OLDER"]
+    assert sorted(task.look()) == ["refused akm-3.snapshot OLDER", "refused akm-4.snapshot OLDER"]
     assert task.look() == []
     assert task.sequence == 5
     region.publish(6, AFTER)
     assert task.look() == ["SNAPSHOT 6"]
+
+
+def test_a_source_that_is_found_gone_back_is_named(region: Region, task: Task, tmp_path: Path) -> None:
+    """The station was off meanwhile: at its first look there is nothing but older states."""
+    region.publish(5, BEFORE)
+    task.look()
+    region.snapshot_path(5).unlink()
+    region.publish(4, AFTER)
+    task.store.close()
+    started = Task(tmp_path / "store", region)
+    assert started.look() == ["refused akm-4.snapshot OLDER"]
+    assert started.look() == []
+    started.store.close()
+    task.store = StoreWriter(tmp_path / "store")
+
+
+def test_an_old_snapshot_put_beside_newer_ones_is_named_once(region: Region, task: Task) -> None:
+    """A copy of yesterday's under another name; one that merely travelled longer than the deltas after it is not."""
+    yesterdays = region.snapshot(1, BEFORE).read_bytes()
+    region.publish(2, BEFORE, follows=1)
+    task.look()
+    late = region.publish(3, AFTER, follows=2)[0].rename(region.folder / "late")
+    region.delta(3, 4, BEFORE)
+    assert task.look() == ["DELTA 3", "DELTA 4"]
+    late.rename(region.snapshot_path(3))
+    assert task.look() == []
+    (region.outbox / "akm-9.snapshot").write_bytes(yesterdays)
+    assert task.look() == ["refused akm-9.snapshot OLDER"]
+    assert task.look() == []
+    assert task.sequence == 4
+
+
+def test_a_mistake_of_ours_is_no_silence(region: Region, task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An error that nobody foresaw ends the issuer's task and lets its process go on to say so."""
+    monkeypatch.setattr(DirectorySource, "catalogue", lambda self: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        asyncio.run(task.of.run())
+    assert task.of.looked.is_set()
 
 
 def test_changes_of_nothing_are_named(region: Region, task: Task) -> None:
