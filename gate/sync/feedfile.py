@@ -3,6 +3,7 @@
 import hashlib
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
@@ -28,6 +29,10 @@ class RefusedError(Exception):
         self.why = why
 
 
+class UnreadableError(Exception):
+    """A file that a source offered cannot be read (any more): the source's trouble, not the store's."""
+
+
 @dataclass(frozen=True, slots=True)
 class Trust:
     """Whose files are believed: one issuer, its keys and the peppers we hold."""
@@ -47,8 +52,8 @@ class FeedFile:
 
 
 def open_feed(path: Path, trust: Trust) -> FeedFile:
-    """Read and verify the header. Raises RefusedError, OSError."""
-    with path.open("rb") as file:
+    """Read and verify the header. Raises RefusedError, UnreadableError."""
+    with _opened(path) as file:
         header, signature = read_header(file)
         body_at = file.tell()
     if header.issuer != trust.issuer:
@@ -76,8 +81,8 @@ def read_header(file: BinaryIO) -> tuple[Header, bytes]:
 
 
 def copy_verified(feed: FeedFile, to: Path) -> None:
-    """Copy the whole file and check its body. Raises RefusedError, OSError; `to` may then be there in part."""
-    with feed.path.open("rb") as source, to.open("wb") as target:
+    """Copy the whole file and check its body. Raises as `_body`, OSError of the copy; `to` may be there in part."""
+    with _opened(feed.path) as source, to.open("wb") as target:
         target.write(source.read(feed.body_at))
         for chunk in _body(source, feed.header):
             target.write(chunk)
@@ -85,14 +90,27 @@ def copy_verified(feed: FeedFile, to: Path) -> None:
         os.fsync(target.fileno())
 
 
+@contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
+    try:
+        file = path.open("rb")
+    except OSError as error:
+        raise UnreadableError(f"{path}: {error.strerror}") from error
+    with file:
+        yield file
+
+
 def _body(source: BinaryIO, header: Header) -> Iterator[bytes]:
-    """The body from where `source` stands, verified when the last chunk was taken. Raises RefusedError, OSError.
+    """The body from where `source` stands, verified when the last chunk was taken. Raises RefusedError.
 
     Nothing is read past the signed length: a source cannot fill a disk with a file that never ends.
     """
     digest, left = hashlib.sha256(), header.body_bytes
     while left:
-        chunk = source.read(min(left, _CHUNK_BYTES))
+        try:
+            chunk = source.read(min(left, _CHUNK_BYTES))
+        except OSError as error:
+            raise UnreadableError(f"{source.name}: {error.strerror}") from error
         if not chunk:
             raise RefusedError(Refusal.TRUNCATED, f"{left} bytes of its body are missing")
         digest.update(chunk)
@@ -125,21 +143,21 @@ def check_table(path: Path, feed: FeedFile) -> None:
 
 
 def read_body(feed: FeedFile) -> bytes:
-    """The verified body of a delta. Raises RefusedError, OSError."""
+    """The verified body of a delta. Raises RefusedError, UnreadableError."""
     if feed.header.body_bytes > DELTA_BYTES_MAX:
         raise RefusedError(Refusal.BAD_BODY, f"a delta of more than {DELTA_BYTES_MAX} bytes")
-    with feed.path.open("rb") as file:
+    with _opened(feed.path) as file:
         file.seek(feed.body_at)
         return b"".join(_body(file, feed.header))
 
 
 def verify(path: Path, trust: Trust) -> Header:
-    """Check a whole file as the station would, but for what it follows on. Raises RefusedError, OSError."""
+    """Check a whole file as the station would, but for what it follows on. Raises RefusedError, UnreadableError."""
     feed = open_feed(path, trust)
     if feed.header.form == Form.DELTA:
         decoded(feed)
         return feed.header
-    with path.open("rb") as file:
+    with _opened(path) as file:
         file.seek(feed.body_at)
         for _ in _body(file, feed.header):
             pass  # it is the reading that verifies
@@ -148,7 +166,7 @@ def verify(path: Path, trust: Trust) -> Header:
 
 
 def decoded(feed: FeedFile) -> delta.Changes:
-    """The verified changes of a delta. Raises RefusedError, OSError."""
+    """The verified changes of a delta. Raises RefusedError, UnreadableError."""
     try:
         return delta.decode(read_body(feed), feed.header.changes)
     except FeedError as error:

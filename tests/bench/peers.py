@@ -105,7 +105,7 @@ def sqlite_peer(elements: Elements, folder: Path, stack: contextlib.ExitStack) -
     base.execute("PRAGMA journal_mode = OFF")
     base.execute("CREATE TABLE status (key BLOB PRIMARY KEY, state BLOB) WITHOUT ROWID")
     for part in elements():
-        raw = part[order(elements[:, :16])].tobytes()
+        raw = part[order(part[:, :16])].tobytes()
         rows = ((raw[at : at + 16], raw[at + 16 : at + 44]) for at in range(0, len(raw), 44))
         base.executemany("INSERT INTO status VALUES (?, ?)", rows)
     base.commit()
@@ -117,7 +117,7 @@ def lmdb_peer(elements: Elements, folder: Path, stack: contextlib.ExitStack) -> 
     environment = lmdb.open(str(folder / "peer.lmdb"), map_size=64 << 30, sync=False)
     stack.callback(environment.close)
     for part in elements():
-        raw = part[order(elements[:, :16])].tobytes()
+        raw = part[order(part[:, :16])].tobytes()
         with environment.begin(write=True) as transaction, transaction.cursor() as cursor:
             cursor.putmulti([(raw[at : at + 16], raw[at + 16 : at + 44]) for at in range(0, len(raw), 44)])
 
