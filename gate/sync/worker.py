@@ -19,7 +19,7 @@ from typing import Any
 from gate.feed.envelope import Form
 from gate.feed.ledger import Refusal, Standing, gap_before, next_of, standstill
 from gate.moment import Moment
-from gate.sync.feedfile import FeedFile, RefusedError, Trust, open_feed
+from gate.sync.feedfile import FeedFile, RefusedError, Trust, UnreadableError, open_feed
 from gate.sync.keyring import KeyFileError, load_peppers, load_public_keys
 from gate.sync.source import DirectorySource, Entry, Outcome, Source, SourceError
 from gate.sync.writer import IssuerWriter, StoreError, StoreWriter
@@ -81,7 +81,7 @@ class Subscription:
         try:
             await self.source.changed()
             await self._take_all()
-        except (OSError, SourceError, KeyFileError) as error:
+        except (OSError, SourceError, UnreadableError, KeyFileError) as error:
             self._fails(str(error))
             self.looked.set()
             return False

@@ -108,7 +108,7 @@ class IssuerWriter:
         return self.damaged
 
     def take(self, feed: FeedFile, now: Moment) -> Standing:
-        """Put the state that `feed` leads to in service, or change nothing. Raises RefusedError."""
+        """Put the state that `feed` leads to in service, or change nothing. Raises RefusedError, UnreadableError."""
         standing = judge(self.held, feed.header, now)
         if isinstance(standing, Refusal):
             raise RefusedError(standing, f"sequence {feed.header.sequence}")

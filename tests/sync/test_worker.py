@@ -20,6 +20,7 @@ from gate.feed.finding import Enrolled, Listed
 from gate.feed.records import CredentialStatus, StatusEntry
 from gate.sync import source as source_module
 from gate.sync import worker as worker_module
+from gate.sync.feedfile import FeedFile, Trust
 from gate.sync.keyring import load_peppers, load_private_key, rotate_key, rotate_pepper
 from gate.sync.source import DirectorySource
 from gate.sync.store import FeedStore, open_store
@@ -213,6 +214,26 @@ def test_an_old_snapshot_put_beside_newer_ones_is_named_once(region: Region, tas
     assert task.look() == ["refused akm-9.snapshot OLDER"]
     assert task.look() == []
     assert task.sequence == 4
+
+
+def test_a_file_that_goes_while_it_is_taken_is_the_sources_trouble(
+    region: Region, task: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Swept away by its publisher between the look and the copy: not the fault of our disk."""
+    region.publish(1, BEFORE)
+    opened = worker_module.open_feed
+
+    def gone(path: Path, trust: Trust) -> FeedFile:
+        feed = opened(path, trust)
+        path.unlink()
+        return feed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(worker_module, "open_feed", gone)
+        assert task.look() == ["source_failed"]
+    assert "akm-1.snapshot: No such file" in task.said[0]["reason"]
+    region.publish(2, BEFORE)
+    assert task.look() == ["SNAPSHOT 2", "source_back"]
 
 
 def test_a_mistake_of_ours_is_no_silence(region: Region, task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -443,7 +464,9 @@ class Publisher:
     """Publishes on and on, some files ahead of what the feed process has taken."""
 
     def __init__(self, region: Region) -> None:
-        self._region = region
+        self._region, self.outbox = region, region.outbox
+        region.outbox = region.folder / "made"  # files are moved out of here when they are whole
+        region.outbox.mkdir()
         self.last = 0
 
     def until(self, sequence: int) -> None:
@@ -451,15 +474,12 @@ class Publisher:
         while self.last < sequence:
             self.last += 1
             snapshot, *change = self._region.publish(self.last, _everybody(self.last), follows=self.last - 1)
-            if self.last % SNAPSHOT_EVERY == 1:
-                for path in change:
-                    path.unlink()
-            else:
-                snapshot.unlink()
+            chosen = snapshot if self.last % SNAPSHOT_EVERY == 1 else change[0]
+            chosen.rename(self.outbox / chosen.name)
 
     def forget(self, sequence: int) -> None:
         """Remove what lies far behind, as a publisher does."""
-        for path in self._region.outbox.iterdir():
+        for path in (*self.outbox.iterdir(), *self._region.outbox.iterdir()):
             if int(path.stem.split("-")[-1]) < sequence - 2:
                 path.unlink()
 
@@ -485,11 +505,12 @@ def test_a_killed_feed_process_leaves_one_whole_published_state(region: Region, 
     """
     chance = random.Random(3)
     publisher = Publisher(region)
+    settings = config(tmp_path / "s", (region, publisher.outbox))
     publisher.until(AHEAD)
     watching = open_store(tmp_path / "s", [region.issuer])
     before = taken = 0
     for _ in range(KILLS):
-        taken += _under_load(publisher, config(tmp_path / "s", (region, region.outbox)), chance)
+        taken += _under_load(publisher, settings, chance)
         fresh = open_store(tmp_path / "s", [region.issuer])
         watching.refresh()
         sequence = _check(fresh, region, publisher.last)
@@ -500,7 +521,7 @@ def test_a_killed_feed_process_leaves_one_whole_published_state(region: Region, 
         publisher.forget(sequence)
         publisher.until(sequence + AHEAD)
     assert taken >= KILLS, "each was killed while it had something to do"
-    with running(config(tmp_path / "s", (region, region.outbox))) as worker:
+    with running(settings) as worker:
         while worker.hear("applied")["sequence"] < publisher.last:
             continue
         worker.hear("ready")
@@ -515,6 +536,7 @@ def test_a_killed_feed_process_leaves_one_whole_published_state(region: Region, 
 def _under_load(publisher: Publisher, configuration: dict[str, Any], chance: random.Random) -> int:
     """Start the process, publish ahead of it, kill it somewhere in its work; how many files it had taken."""
     taken: list[int] = []
+    wrong: list[str] = []
     first = threading.Event()
     worker = Worker(configuration)
 
@@ -522,11 +544,12 @@ def _under_load(publisher: Publisher, configuration: dict[str, Any], chance: ran
         assert worker.process.stdout
         for line in worker.process.stdout:
             said = json.loads(line) if line.endswith("\n") else {"event": "cut"}
-            assert said["event"] in ("applied", "ready", "cut"), said
             if said["event"] == "applied":
                 taken.append(said["sequence"])
                 first.set()
                 publisher.until(said["sequence"] + AHEAD)
+            elif said["event"] not in ("ready", "cut"):
+                wrong.append(line)
 
     feeding = threading.Thread(target=feed)
     feeding.start()
@@ -538,4 +561,5 @@ def _under_load(publisher: Publisher, configuration: dict[str, Any], chance: ran
         worker.process.wait()
         feeding.join()
         worker.kill()
+    assert not wrong, "everything that was offered was right"
     return len(taken)
