@@ -381,7 +381,10 @@ def measure(subjects: int, pair_s: float = PAIR_S, with_peers: bool = True) -> l
         if with_peers:
             now = moment(land)
             ours = timed(lambda key: store.find({ISSUER: key}, now), keys[:PEER_LOOKUPS])
-            figures += peers.beside(land.elements, folder, quantile(ours, 0.5), keys[:PEER_LOOKUPS])
+            found = {figure.name: figure.value for figure in figures}
+            size, load_s = found["feed_bytes_per_subject"], found["feed_load_s"]
+            mine = peers.Ours(quantile(ours, 0.5), size, load_s, subjects)
+            figures += peers.beside(land.elements, folder, mine, keys[:PEER_LOOKUPS])
         figures += delta_figures(land, store, header, keys, pair_s)
         store.close()
         return figures

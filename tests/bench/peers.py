@@ -1,6 +1,7 @@
 """What people would keep status in instead, asked for the same keys in the same run: Redis, SQLite, plain LMDB."""
 
 import contextlib
+import re
 import shutil
 import socket
 import sqlite3
@@ -8,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import lmdb
@@ -18,35 +20,50 @@ from tests.bench.figures import Figure, quantile, timed
 Elements = Callable[[], Iterable[Bytes2]]
 
 
-def beside(elements: Elements, folder: Path, mine: float, keys: Sequence[bytes]) -> list[Figure]:
-    """The same keys in what people would use instead, each asked in turn in this run; `mine` is our median in µs."""
+@dataclass(frozen=True, slots=True)
+class Ours:
+    """What the peers are measured beside."""
+
+    lookup_us: float  # median, without the HMAC, which everybody needs
+    bytes_per_subject: float
+    load_s: float
+    subjects: int
+
+
+def beside(elements: Elements, folder: Path, ours: Ours, keys: Sequence[bytes]) -> list[Figure]:
+    """The same keys in what people would use instead, each filled and asked in turn in this run."""
     figures = []
     for name, open_peer in (("redis", redis_peer), ("sqlite", sqlite_peer), ("lmdb", lmdb_peer)):
         with contextlib.ExitStack() as stack:
-            ask = open_peer(elements, folder, stack)
-            if ask is None:
+            started_s = time.perf_counter()
+            opened = open_peer(elements, folder, stack)
+            loaded_s = time.perf_counter() - started_s
+            if opened is None:
                 print(f"{name}: not installed on this machine: not measured", file=sys.stderr)
                 continue
+            ask, size = opened
             assert all(map(ask, keys)), f"{name} has not what it was given"
-            theirs = quantile(timed(ask, keys), 0.5)
-            figures.append(
-                Figure.beside(
-                    f"lookup_p50_us_beside_{name}",
-                    round(mine, 2),
-                    "µs",
-                    len(keys),
-                    peer=name,
-                    peer_value=round(theirs, 2),
-                    note=f"theirs is {theirs / mine:.1f} times ours",
+            theirs_us = quantile(timed(ask, keys), 0.5)
+            for figure, mine, theirs, unit, n in (
+                ("lookup_p50_us", ours.lookup_us, theirs_us, "µs", len(keys)),
+                ("feed_bytes_per_subject", ours.bytes_per_subject, size / ours.subjects, "B", ours.subjects),
+                ("feed_load_s", ours.load_s, loaded_s, "s", ours.subjects),
+            ):
+                note = f"{ours.subjects:,} subjects; theirs is {theirs / mine:.3g} times ours"
+                value, peer_value = round(mine, 2), round(theirs, 2)
+                figures.append(
+                    Figure.beside(
+                        f"{figure}_beside_{name}", value, unit, n, peer=name, peer_value=peer_value, note=note
+                    )
                 )
-            )
     return figures
 
 
 Ask = Callable[[bytes], object]
+Opened = tuple[Ask, int]  # and the bytes that all of it takes
 
 
-def redis_peer(elements: Elements, folder: Path, stack: contextlib.ExitStack) -> Ask | None:
+def redis_peer(elements: Elements, folder: Path, stack: contextlib.ExitStack) -> Opened | None:
     """GET over loopback from a real server; the reply is parsed by hand, which is the fastest client there is."""
     if not shutil.which("redis-server"):
         return None
@@ -73,7 +90,10 @@ def redis_peer(elements: Elements, folder: Path, stack: contextlib.ExitStack) ->
         link.sendall(b"*2\r\n$3\r\nGET\r\n$16\r\n" + key + b"\r\n")
         return link.recv(64)
 
-    return ask
+    link.sendall(b"INFO memory\r\n")
+    found = re.search(rb"used_memory:(\d+)", link.recv(65_536))
+    assert found
+    return ask, int(found[1])
 
 
 def connected(port: int) -> socket.socket:
@@ -98,7 +118,7 @@ def free_port() -> int:
         return number
 
 
-def sqlite_peer(elements: Elements, folder: Path, stack: contextlib.ExitStack) -> Ask:
+def sqlite_peer(elements: Elements, folder: Path, stack: contextlib.ExitStack) -> Opened:
     """A table with the key as its primary key, read from the same process."""
     base = sqlite3.connect(folder / "peer.sqlite")
     stack.callback(base.close)
@@ -109,10 +129,11 @@ def sqlite_peer(elements: Elements, folder: Path, stack: contextlib.ExitStack) -
         rows = ((raw[at : at + 16], raw[at + 16 : at + 44]) for at in range(0, len(raw), 44))
         base.executemany("INSERT INTO status VALUES (?, ?)", rows)
     base.commit()
-    return lambda key: base.execute("SELECT state FROM status WHERE key = ?", (key,)).fetchone()
+    size = (folder / "peer.sqlite").stat().st_size
+    return lambda key: base.execute("SELECT state FROM status WHERE key = ?", (key,)).fetchone(), size
 
 
-def lmdb_peer(elements: Elements, folder: Path, stack: contextlib.ExitStack) -> Ask:
+def lmdb_peer(elements: Elements, folder: Path, stack: contextlib.ExitStack) -> Opened:
     """One read transaction a look-up, as a reader beside a writer must."""
     environment = lmdb.open(str(folder / "peer.lmdb"), map_size=64 << 30, sync=False)
     stack.callback(environment.close)
@@ -125,4 +146,4 @@ def lmdb_peer(elements: Elements, folder: Path, stack: contextlib.ExitStack) -> 
         with environment.begin() as transaction:
             return transaction.get(key)
 
-    return ask
+    return ask, (folder / "peer.lmdb" / "data.mdb").stat().st_blocks * 512
