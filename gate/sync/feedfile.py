@@ -17,8 +17,8 @@ from gate.sync.tablefile import DamagedError, TableFile
 from gate.sync.tablewriter import salt_of
 
 _CHUNK_BYTES = 1 << 20
-# Compressed: 8 M changes of 72 bytes, which never shrink below their keys, and never grow.
-DELTA_BYTES_MAX = 640 << 20
+# Compressed, 2 M changes of 72 bytes never grow by more than zlib's few bytes in a thousand.
+DELTA_BYTES_MAX = 160 << 20
 
 
 class RefusedError(Exception):

@@ -331,6 +331,15 @@ def a_delta_from_another_state_of_the_held_sequence(world: World) -> Iterator[Pa
     yield world.region.snapshot(4, NEXT)
 
 
+@refused_as(Refusal.FORK)
+def a_snapshot_that_lies_about_its_set(world: World) -> Iterator[Path]:
+    """Of enrolled people a table has no whole keys, so that no station can count; the next delta brings it to light."""
+    _good(world)
+    world.take(world.region.says(world.region.snapshot_path(3), set_digest="c" * 64))
+    yield world.region.publish(4, HELD, follows=3)[1]
+    yield world.region.snapshot(5, NEXT)
+
+
 @refused_as(Refusal.GAP)
 def a_gap_and_then_the_missing_delta(world: World) -> Iterator[Path]:
     missing = _good(world)
