@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from gate.cli import keys as keys_
+from gate.cli import send
 from gate.cli.errors import NOT_SO
 from gate.cli.watch import feed_status
 
@@ -181,6 +182,8 @@ def _told(event: dict[str, Any]) -> str:
 
 
 app.command("status")(feed_status)
+app.command("send")(send.send)
+app.command("index")(send.index)
 app.command("keygen")(keys_.keygen)
 app.command("rotate-key")(keys_.rotate_key)
 app.command("revoke-key")(keys_.revoke_key)

@@ -1,6 +1,7 @@
 """`make bench`: print a table and write `build/bench.json` (contract.md, "Benchmarks").
 
-`python -m tests.bench [station|feed|swap]` measures some of it; `make bench FEED=full` the feed of the whole Delta.
+`python -m tests.bench feed swap` measures some of it (station, feed, publish, swap); `make bench FEED=full` the feed of the
+whole Delta.
 """
 
 import argparse
@@ -12,7 +13,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench import feed, station, swap
+from tests.bench import feed, publish, station, swap
 from tests.bench.figures import Figure
 
 OUT = Path("build/bench.json")
@@ -44,6 +45,7 @@ def main() -> None:
     parts: dict[str, Callable[[], list[Figure]]] = {
         "station": station.measure,
         "feed": lambda: feed.measure(given.subjects, given.pair_s, with_peers=given.subjects <= feed.DEFAULT),
+        "publish": publish.measure,
         "swap": lambda: swap.measure(given.pair_s),
     }
     parser = argparse.ArgumentParser(prog="tests.bench")
