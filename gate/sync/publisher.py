@@ -128,7 +128,8 @@ class _Gathered:
 
 def _gather(rows: Iterable[Row], gathered: _Gathered, edition: Edition, progress: Callable[[int], None]) -> None:
     for count, row in enumerate(rows, 1):
-        state = compacted(row.entry) if edition.kind is Kind.NON_GREEN_WITH_ENROLMENT else row.entry
+        compact = edition.kind is Kind.NON_GREEN_WITH_ENROLMENT
+        state = compacted(row.entry, edition.produced_utc_s) if compact else row.entry
         if isinstance(state, Enrolment):
             gathered.classes.add(state)
             gathered.compact += 1
@@ -161,13 +162,14 @@ def _gather_elements(elements: Iterable[Bytes2], gathered: _Gathered, progress: 
         progress(count)
 
 
-def compacted(entry: StatusEntry) -> StatusEntry | Enrolment:
+def compacted(entry: StatusEntry, produced_utc_s: int) -> StatusEntry | Enrolment:
     """The enrolment that says the same as `entry`, but for since when; `entry` itself when none does."""
     partition = entry.partition or entry.asserted_by
     day = enrolment_day(entry.valid_until_utc_s)
     plain = entry.status is CredentialStatus.GREEN and not (entry.reason or entry.revision or entry.residence)
+    begun = entry.effective_utc_s <= produced_utc_s  # an enrolment is in effect at once
     # 000000, "the whole country", is no partition.
-    if plain and day is not None and partition == entry.asserted_by and int(partition):
+    if plain and begun and day is not None and partition == entry.asserted_by and int(partition):
         return Enrolment(partition, day)
     return entry
 

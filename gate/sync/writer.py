@@ -9,7 +9,7 @@ import fcntl
 import logging
 import os
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -171,14 +171,12 @@ class IssuerWriter:
         return newest(arrays), tuple(names[swallowed:]), self._over[swallowed:]
 
     def _elements(self, name: str) -> Bytes2:
-        opened = TableFile(self._folder / name)
         try:
-            return opened.elements()
-        except DamagedError as error:
+            with closing(TableFile(self._folder / name)) as opened:
+                return opened.elements()
+        except (DamagedError, FileNotFoundError) as error:
             self.damaged = str(error)
             raise RefusedError(Refusal.SNAPSHOT_NEEDED, self.damaged) from error
-        finally:
-            opened.close()
 
     def _write_overlay(self, header: Header, elements: Bytes2) -> str:
         name = f"over-{header.sequence}-{header.content_digest[:8]}.table"

@@ -27,7 +27,6 @@ from gate.feed.records import (
     StatusEntry,
     encode_state,
 )
-from gate.sync import publisher
 from gate.sync.publisher import Edition, Output, PublishError, compacted, publish, publish_elements
 from gate.sync.rows import Row
 from gate.sync.state import OldState, StateError
@@ -129,7 +128,7 @@ def test_bulk_elements_give_the_bytes_of_rows(region: Region, tmp_path: Path) ->
     """`publish_elements` is `publish` for those who have millions."""
     subjects = _entries(700)
     by_rows = region.snapshot(4, subjects)
-    raw = b"".join(subject + encode_state(compacted(one)) for subject, one in subjects.items())
+    raw = b"".join(subject + encode_state(compacted(one, NOW_S)) for subject, one in subjects.items())
     elements = np.frombuffer(raw, np.uint8).reshape(-1, 44)
     edition = Edition(region.issuer, 4, NOW_S, NOW_S + DAY_S, KEY_SCHEME, region.pepper_id, region.kind)
     out = tmp_path / "bulk.snapshot"
@@ -236,7 +235,7 @@ def test_a_delta_is_the_difference(
 
 
 def _state(one: StatusEntry | None, kind: Kind) -> bytes:
-    return encode_state(compacted(one) if one and kind is Kind.NON_GREEN_WITH_ENROLMENT else one)
+    return encode_state(compacted(one, NOW_S) if one and kind is Kind.NON_GREEN_WITH_ENROLMENT else one)
 
 
 def _is_the_difference(
@@ -373,11 +372,29 @@ def test_too_many_pairs_of_region_and_day_are_refused(region: Region, monkeypatc
         region.publish(1, subjects)
 
 
-def test_the_whole_country_is_no_region_to_be_enrolled_in(region: Region, tmp_path: Path) -> None:
-    """Asserted by 000000: told exactly, since an enrolment cannot say so."""
-    assert compacted(entry(key(1), region="000000")) == entry(key(1), region="000000")
-    assert compacted(entry(key(1))) == Enrolment(REGION, 0)
-    assert publisher.compacted(entry(key(1), RED)) == entry(key(1), RED)
+@pytest.mark.parametrize(
+    ("change", "enrolled"),
+    [
+        ({}, True),
+        ({"partition": ""}, True),
+        ({"valid_until_utc_s": DAY_ONE}, True),
+        ({"effective_utc_s": NOW_S}, True),
+        ({"effective_utc_s": NOW_S + 1}, False),
+        ({"valid_until_utc_s": DAY_ONE + 1}, False),
+        ({"status": RED}, False),
+        ({"reason": 1}, False),
+        ({"revision": 1}, False),
+        ({"residence": "310100"}, False),
+        ({"asserted_by": "340200"}, False),
+        ({"asserted_by": "000000", "partition": ""}, False),
+    ],
+)
+def test_only_what_an_enrolment_says_whole_is_one(change: dict[str, object], enrolled: bool) -> None:
+    """A green from tomorrow, a green until noon, a green of another authority: told exactly, at 44 bytes."""
+    one = dataclasses.replace(entry(key(1)), **change)  # type: ignore[arg-type]
+    kept = compacted(one, NOW_S)
+    assert isinstance(kept, Enrolment) is enrolled
+    assert enrolled or kept == one
 
 
 _MEASURED = """

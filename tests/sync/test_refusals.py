@@ -419,6 +419,22 @@ def a_delta_over_a_damaged_overlay(world: World) -> Iterator[Path]:
     yield world.region.snapshot_path(3)
 
 
+@refused_as(Refusal.SNAPSHOT_NEEDED)
+def a_delta_over_an_overlay_cut_short(world: World) -> Iterator[Path]:
+    (overlay,) = (world.station.folder / "AKM").glob("over-*")
+    _changed(overlay, lambda raw: raw[:-9])
+    yield _good(world)
+    yield world.region.snapshot_path(3)
+
+
+@refused_as(Refusal.SNAPSHOT_NEEDED)
+def a_delta_over_an_overlay_that_is_gone(world: World) -> Iterator[Path]:
+    (overlay,) = (world.station.folder / "AKM").glob("over-*")
+    overlay.unlink()
+    yield _good(world)
+    yield world.region.snapshot_path(3)
+
+
 @pytest.mark.parametrize(("why", "case"), CASES, ids=[case.__name__ for _, case in CASES])
 def test_a_wrong_file_is_refused_by_name_changes_nothing_and_has_a_way_back(
     world: World, monkeypatch: pytest.MonkeyPatch, why: Refusal, case: Case
