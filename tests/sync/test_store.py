@@ -21,7 +21,7 @@ from gate.policy.verdict import Reason, VerdictKind
 from gate.station.station import read_rules
 from gate.sync import writer as writer_module
 from gate.sync.feedfile import RefusedError
-from gate.sync.manifest import NAME, OVERLAYS_MAX, ManifestError, read_manifest
+from gate.sync.manifest import NAME, ManifestError, read_manifest
 from gate.sync.store import open_store
 from gate.sync.writer import StoreError, StoreWriter
 from tests.support.region import (
@@ -530,6 +530,8 @@ def _fails(patch: pytest.MonkeyPatch, owner: object, name: str, at: int) -> None
     patch.setattr(owner, name, call)
 
 
-def test_manifests_have_a_bounded_number_of_overlays() -> None:
-    """A look-up reads one bucket of each; the tiers give at most six."""
-    assert OVERLAYS_MAX == 12
+def test_two_states_of_one_instant_are_told_apart(region: Region, station: Station) -> None:
+    """On a kernel with coarse times, and with the inode used again, a reader still sees that the sequence is another."""
+    for sequence in (1, 2, 3):
+        station.take(region.snapshot(sequence, people(range(3))))
+        assert (_issuer_folder(station) / NAME).stat().st_mtime_ns % 1_000_000 == sequence
