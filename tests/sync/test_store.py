@@ -531,7 +531,7 @@ def _fails(patch: pytest.MonkeyPatch, owner: object, name: str, at: int) -> None
 
 
 def test_two_states_of_one_instant_are_told_apart(region: Region, station: Station) -> None:
-    """On a kernel with coarse times, and with the inode used again, a reader still sees that the sequence is another."""
+    """On a kernel with coarse times, and with the inode used again, a reader sees that the sequence is another."""
     for sequence in (1, 2, 3):
         station.take(region.snapshot(sequence, people(range(3))))
         assert (_issuer_folder(station) / NAME).stat().st_mtime_ns % 1_000_000 == sequence
