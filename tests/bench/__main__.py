@@ -1,6 +1,6 @@
 """`make bench`: print a table and write `build/bench.json` (contract.md, "Benchmarks").
 
-`python -m tests.bench feed swap` measures some of it (station, feed, publish, swap); `make bench FEED=full` measures the
+`python -m tests.bench feed swap` measures some of it (station, feed, publish, swap); `make bench FEED=full` the
 feed of the whole Delta.
 """
 
