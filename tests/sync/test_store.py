@@ -97,6 +97,19 @@ def test_a_reader_keeps_what_it_has_until_it_looks_again(region: Region, station
     store.close()
 
 
+def test_a_refresh_with_nothing_new_opens_nothing(region: Region, station: Station) -> None:
+    """It is called once a second on the lanes' own loop: one stat an issuer."""
+    station.take(region.snapshot(1, BEFORE))
+    store = open_store(station.folder, ["AKM"])
+    before = store.held()["AKM"]
+    store.refresh()
+    assert store.held()["AKM"] is before
+    station.take(region.publish(2, AFTER, follows=1)[1])
+    store.refresh()
+    assert store.held()["AKM"] is not before
+    store.close()
+
+
 def test_a_reader_leaks_no_file(region: Region, station: Station) -> None:
     """Fifty states later it holds open what is in service, and nothing else."""
     station.take(region.snapshot(1, BEFORE))
