@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from gate import config
+from gate.station.state import FeedState, PartitionState
 from tests.rpc.station import PlainStation, served
 
 CSV = """document_type,number,status,asserted_by,effective_at,valid_until
@@ -271,3 +272,69 @@ def test_a_watch_says_that_the_controller_has_stopped() -> None:
             assert "watch again when it runs" in err
 
     asyncio.run(story())
+
+
+def test_feeds_are_shown_with_their_partitions() -> None:
+    """`gate feed status` tells kind, sequence and each partition's default, for people and as JSON."""
+    partition = PartitionState("330100", 1_780_000_000.0, 60.0, "FRESH", "YELLOW")
+    feed = FeedState("ZJ", 7, "NON_GREEN_WITH_ENROLMENT", 1_780_000_000.0, band="FRESH", partitions=(partition,))
+
+    async def story() -> None:
+        async with served(station=PlainStation(held=[feed])) as surface:
+            ask = ("feed", "status", "--controller", surface.address)
+            status, out, _ = await _ask(*ask, COLUMNS="200")
+            assert status == 0
+            assert all(word in out for word in ("ZJ", "NON_GREEN_WITH_ENROLMENT", "330100", "YELLOW", "FRESH"))
+            status, out, _ = await _ask(*ask, "--json")
+            (told,) = json.loads(out)["feeds"]
+            assert (told["kind"], told["partitions"][0]["code"]) == ("FEED_KIND_NON_GREEN_WITH_ENROLMENT", "330100")
+
+    asyncio.run(story())
+
+
+def test_keys_rotate_fall_and_are_installed_by_signature_only(tmp_path: Path) -> None:
+    """A station takes the issuer's next key because a held one has signed it, and nobody else's."""
+    _published(tmp_path)
+    (tmp_path / "station.keys").write_bytes((tmp_path / "akm.keys").read_bytes())
+    install = ("feed", "install-keys", "akm.keys", "--keys", "station.keys", "--issuer", "AKM")
+    assert gate("feed", "rotate-key", "--key", "akm.private", "--keys", "akm.keys", cwd=tmp_path).returncode == 0
+    done = gate(*install, cwd=tmp_path)
+    assert (done.returncode, "new" in done.stdout) == (0, True)
+    (tmp_path / "other").mkdir()
+    _published(tmp_path / "other")
+    foreign = gate("feed", "install-keys", "other/akm.keys", "--keys", "station.keys", "--issuer", "AKM", cwd=tmp_path)
+    assert foreign.returncode == 1
+    assert "held key has signed" in foreign.stdout
+
+
+def test_a_folder_for_a_web_server_lists_its_files(tmp_path: Path) -> None:
+    """`gate feed index` names each file with its sequence, size and digest."""
+    _published(tmp_path)
+    done = gate("feed", "index", ".", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (0, ".: 1 files listed\n")
+    (row,) = json.loads((tmp_path / "index.json").read_text())["files"]
+    assert (row["name"], row["form"], row["sequence"]) == ("akm-1.snapshot", "SNAPSHOT", 1)
+    assert row["bytes"] == (tmp_path / "akm-1.snapshot").stat().st_size
+
+
+def test_a_feed_is_pulled_before_the_station_runs(tmp_path: Path) -> None:
+    """What the sources have is in service when the controller starts; a refusal is exit 1."""
+    _published(tmp_path)
+    (tmp_path / "station.toml").write_text(
+        """[station]
+id = "s"
+region = "330100"
+data_dir = "data"
+[[feed]]
+issuer = "AKM"
+source = "dir:."
+public_keys_file = "akm.keys"
+pepper_file = "akm.pepper"
+"""
+    )
+    done = gate("feed", "pull", "--config", "station.toml", cwd=tmp_path)
+    assert (done.returncode, "snapshot sequence 1, 2 subjects" in done.stdout) == (0, True)
+    (tmp_path / "akm-2.snapshot").write_bytes(b"no feed")
+    done = gate("feed", "pull", "--config", "station.toml", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "NOT_A_FEED" in done.stdout
