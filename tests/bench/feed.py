@@ -29,11 +29,14 @@ from gate.feed.envelope import Form, Header, encode_prefix
 from gate.feed.finding import Enrolled, Listed, NotCovered
 from gate.feed.records import DAY_S, DAY_ZERO_UTC_S, CredentialStatus, Enrolment, Kind, StatusEntry
 from gate.feed.states import Bytes2, order
+from gate.feed.table import FOOT_BYTES
 from gate.moment import Moment
 from gate.sync.feedfile import Trust, open_feed
 from gate.sync.keyring import PrivateKey, keygen, load_peppers, load_private_key, load_public_keys
-from gate.sync.publisher import Edition, Output, publish_elements
+from gate.sync.publisher import Edition, Output, publish, publish_elements
+from gate.sync.rows import Row
 from gate.sync.store import FeedStore, open_store
+from gate.sync.tablefile import TableFile
 from gate.sync.writer import StoreWriter
 from tests.bench import peers
 from tests.bench.figures import Figure, median_ratio, quantile, timed
@@ -177,6 +180,26 @@ def lookups(land: Land, store: FeedStore, keys: Sequence[bytes]) -> list[Figure]
         Figure("find_p50_us", round(quantile(everybody, 0.5), 2), "µs", len(everybody), "8 issuers, 8 HMACs"),
         Figure("find_p99_us", round(quantile(everybody, 0.99), 2), "µs", len(everybody), "8 issuers, 8 HMACs"),
     ]
+
+
+def token_figure(land: Land) -> Figure:
+    """What a static code token costs in a snapshot, beside everything else."""
+    count = 200_000
+    rng = np.random.default_rng(5)
+    keys = rng.integers(0, 256, (count, 2, 16), dtype=np.uint8)
+    today = land.now_s - land.now_s % DAY_S
+    rows = (
+        Row(n, StatusEntry(k[0].tobytes(), CredentialStatus.GREEN, "330100", today), k[1].tobytes())
+        for n, k in enumerate(keys)
+    )
+    out = land.folder / "tokens.snapshot"
+    edition = Edition(ISSUER, 1, land.now_s, land.now_s + DAY_S, KEY_SCHEME, land.pepper_id)
+    publish(rows, edition, land.key, Output(out))
+    opened = TableFile(out, open_feed(out, trust(land)).body_at)
+    size = out.stat().st_size - opened.foot.tokens_at - FOOT_BYTES
+    opened.close()
+    out.unlink()
+    return Figure("feed_bytes_per_token", round(size / count, 3), "B", count, "static code tokens, measured apart")
 
 
 def several_issuers(land: Land) -> FeedStore:
@@ -373,7 +396,7 @@ def measure(subjects: int, pair_s: float = PAIR_S, with_peers: bool = True) -> l
         keys = [row.tobytes() for row in rows]
         grown_mb = anonymous_mb() - before_mb
         assert isinstance(store.find({ISSUER: keys[0]}, moment(land))[0], Enrolled | Listed)
-        figures += lookups(land, store, keys)
+        figures += [*lookups(land, store, keys), token_figure(land)]
         figures.append(
             Figure("feed_store_rss_mb", round(grown_mb, 1), "MB", 1, "RssAnon; includes the sample's 200,000 keys")
         )
