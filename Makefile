@@ -76,6 +76,7 @@ fuzz: setup-test ## every codec's fuzz target for 60 s
 
 soak: setup-test ## the demonstration station for HOURS (default 0.5)
 	$(BIN)/gate demo --seconds $$($(BIN)/python -c 'print(int(float("$(or $(HOURS),0.5)") * 3600))')
+	GATE_KILLS=300 $(BIN)/python -m pytest tests/sync -k kill
 
 conformance: setup-test ## the suite every driver must pass
 	$(BIN)/python -m pytest $(wildcard tests/conformance) tests/drivers

@@ -27,7 +27,7 @@ from gate.sync.writer import IssuerWriter, StoreError, StoreWriter
 NICENESS = 10  # lanes first
 RETRY_S = 1.0  # a source that fails is looked at again; its own back-off is its own business
 LATER_S = 10.0  # a file that failed for a reason that may pass; a snapshot of 1.6 GB is not copied every second
-SCRUB_S = 6 * 3600.0  # all of the Delta's 1.6 GB are read in seconds; a disk's silent errors take months
+SCRUB_S = 3600.0  # the Delta's 1.6 GB are read in seconds; a disk's silent errors take months
 # Reasons that may pass: the file is offered again, and lasting ones do not fill the log, since each is said once.
 _LATER = frozenset(
     {Refusal.STORE_FULL, Refusal.STORE_FAILED, Refusal.FROM_THE_FUTURE, Refusal.GAP, Refusal.NO_BASE}

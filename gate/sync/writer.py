@@ -29,9 +29,8 @@ log = logging.getLogger(__name__)
 
 SMALL = 32_768  # elements: 1.4 MB, rewritten with each delta in milliseconds
 FACTOR = 4  # an overlay is merged unless it is this much larger than what lies over it
-OVERLAY_MAX = (
-    16_000_000  # elements over one base: 700 MB of disk and two weeks of the Delta's changes at a million a day
-)
+# Elements over one base: four days of the Delta's changes at a million a day. Merging them takes about 1.5 GB at most.
+OVERLAY_MAX = 4_000_000
 WELCOME = 100_000  # so many over the base make a snapshot of the held sequence worth taking
 
 
