@@ -1,10 +1,11 @@
 """`make bench`: print a table and write `build/bench.json` (contract.md, "Benchmarks").
 
-`python -m tests.bench feed swap` measures some of it (station, feed, publish, swap); `make bench FEED=full` the
+`python -m tests.bench feed swap` measures some of it (station, feed, publish, fanout, swap); `make bench FEED=full` the
 feed of the whole Delta.
 """
 
 import argparse
+import asyncio
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -15,6 +16,7 @@ from rich.table import Table
 
 from tests.bench import feed, publish, station, swap
 from tests.bench.figures import Figure
+from tests.simulation import fanout
 
 OUT = Path("build/bench.json")
 
@@ -46,6 +48,7 @@ def main() -> None:
         "station": station.measure,
         "feed": lambda: feed.measure(given.subjects, given.pair_s, with_peers=given.subjects <= feed.DEFAULT),
         "publish": publish.measure,
+        "fanout": lambda: [Figure(**row) for row in asyncio.run(fanout.measure(fanout.Plan()))],
         "swap": lambda: swap.measure(given.pair_s),
     }
     parser = argparse.ArgumentParser(prog="tests.bench")

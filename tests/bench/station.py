@@ -20,7 +20,7 @@ async def under_load(lanes: int, event_loop: str, seconds: float) -> list[Figure
         cpu_s, started_s = station.cpu_s(), time.perf_counter()
         made, lines = await passages(station, PER_S, seconds)
         spent_s = time.perf_counter() - started_s
-        note = f"{lanes} lanes, {made / seconds:.0f}/s, {event_loop}"
+        note = f"{lanes} lanes, {made / seconds:.0f}/s, {event_loop}, serial lines at 115,200 Bd"
         counts = buckets(station.page(), "gate_decision_duration_seconds")
         figures = [
             Figure(

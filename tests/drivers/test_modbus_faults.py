@@ -240,7 +240,7 @@ def test_a_release_that_never_got_its_turn_was_not_sent(tmp_path: Path) -> None:
     async def story() -> None:
         async with ours(tmp_path, "tcp", timeout_ms=1000) as (bench, board, _):
             board.knobs.answer_s = 0.5
-            await bench.until(lambda: bench.device._bus._lock.locked())  # type: ignore[attr-defined]
+            await bench.until(lambda: bench.device._bus._turns.taken)  # type: ignore[attr-defined]
             assert await bench.device.release(ENTRY, 0.05) is Answer.REFUSED
             board.knobs.answer_s = 0.0
             board.inputs[0] = True

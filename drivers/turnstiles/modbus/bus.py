@@ -20,13 +20,14 @@ from pymodbus.pdu.bit_message import WriteSingleCoilRequest
 from drivers.contract import DeviceFault
 from drivers.transport import OPEN_TIMEOUT_S, PortError, TcpAddress, open_transport, parse_port
 from drivers.turnstiles.modbus.codec import CoilWrite, rtu_gap_s
+from drivers.turnstiles.modbus.turns import Turns
 
 # pymodbus prints every lost frame with its bytes; our `Down` says the same once, in words.
 logging.getLogger("pymodbus.logging").setLevel(logging.CRITICAL)
 
-# A unit that was silent is listened to for so long while others wait: a board answers within some 50 ms at 9600 Bd,
-# and the others' passage pulses of 300 ms must still be seen.
-LISTEN_S = 0.1
+# A unit that was silent is listened to until somebody has waited so long for the line: with polls of 100 ms that leaves
+# less than 150 ms between two looks, the shortest rest between two passage pulses.
+PATIENCE_S = 0.03
 GIVE_WAY_S = 0.01  # how late a release may be because of it
 # Modbus exceptions after which the unit may act all the same: 05 it goes on working, 0B the gateway heard nothing.
 _WRITE = 5  # FC05
@@ -85,10 +86,7 @@ class Bus:
         self._port = port
         rtu = line.rtu_over_tcp or not isinstance(parse_port(port), TcpAddress)
         self._framer = FramerType.RTU if rtu else FramerType.SOCKET
-        self._gap_s = rtu_gap_s(line.baud) if rtu else 0.0
-        self._quiet_s = 0.0  # before then, frames would run into one another
-        self._lock = asyncio.Lock()
-        self._queued = self._writes = 0  # requests that wait for their turn, and those of them that move a barrier
+        self._turns = Turns(rtu_gap_s(line.baud) if rtu else 0.0)
         self._client: AsyncModbusTcpClient | None = None
         self._sent: Callable[[], None] | None = None
 
@@ -125,21 +123,11 @@ class Bus:
 
     @contextlib.asynccontextmanager
     async def _turn(self, write: bool = False) -> AsyncIterator[AsyncModbusTcpClient]:
-        self._queued += 1
-        self._writes += write
+        await self._turns.take(write)
         try:
-            await self._lock.acquire()
+            yield await self._open()
         finally:
-            self._queued -= 1
-            self._writes -= write
-        now = asyncio.get_running_loop().time
-        try:
-            client = await self._open()
-            await asyncio.sleep(max(0.0, self._quiet_s - now()))
-            yield client
-        finally:
-            self._quiet_s = now() + self._gap_s
-            self._lock.release()
+            self._turns.give_back()
 
     async def _answer(self, unit: Unit, asked: Awaitable[ModbusPDU] | ModbusPDU, function: int) -> ModbusPDU:
         assert self._client is not None  # noqa: S101 - _turn opened it
@@ -169,13 +157,10 @@ class Bus:
 
     async def _listen(self, waiting: asyncio.Future[ModbusPDU]) -> ModbusPDU:
         """The answer of a unit that was silent, as long as nobody else wants the line."""
-        now = asyncio.get_running_loop().time
-        started_s = now()
         while not (await asyncio.wait({waiting}, timeout=GIVE_WAY_S))[0]:
-            enough = now() - started_s >= LISTEN_S
-            if self._queued and enough:
+            if self._turns.waited_s >= PATIENCE_S:
                 raise NoAnswerError
-            if self._writes:
+            if self._turns.writes_wait:
                 raise GaveWayError
         return waiting.result()
 
