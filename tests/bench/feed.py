@@ -362,7 +362,7 @@ def delta_figures(land: Land, store: FeedStore, header: Header, keys: Sequence[b
             round(statistics.median(busy for busy, _ in pairs), 2),
             "µs",
             len(pairs),
-            f"median of {PAIRS} pairs of {pair_s:g} s",
+            f"{land.subjects:,} subjects, median of {PAIRS} pairs of {pair_s:g} s",
             "idle",
             round(statistics.median(idle for _, idle in pairs), 2),
             ratio,
