@@ -97,10 +97,6 @@ class Lane:
     def _open_to_all(self) -> bool:
         return self.emergency or self.mode is LaneMode.FREE
 
-    def use_rules(self, rules: RuleSet) -> None:
-        """From the next decision on, decide by `rules`."""
-        self._rules = rules
-
     def handle(self, event: events.Event, now: Moment) -> list[Command]:
         """Everything that follows from `event` at `now`."""
         commands = self._signed(self._take(event, now), now)

@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 
 RESTART_S = (0.5, 1.0, 2.0, 5.0)  # the store stays readable meanwhile; five seconds cost no freshness
 STEADY_S = 30.0  # a process that lived so long starts again at the shortest wait
-END_S = 2.0  # after which it is killed; an interrupted commit is undone by LMDB
+END_S = 2.0  # after which it is killed; an unfinished file is swept at the next start
 LINE_BYTES_MAX = 64 * 1024
 
 
