@@ -119,5 +119,65 @@ class Unknown:
     why: Missing
 
 
-Told = Listed | Enrolled  # with a status
-Finding = Told | NotListed | NotCovered | Unknown
+class Rejection(enum.StrEnum):
+    """Why an issuer that answered gave no status: about what was presented."""
+
+    CODE_EXPIRED = "CODE_EXPIRED"  # Jiangsu's 111, Guangdong's qrcode_expired
+    CODE_NOT_OURS = "CODE_NOT_OURS"  # Jiangsu's 112
+    HOLDER_MUST_UPDATE = "HOLDER_MUST_UPDATE"  # Jiangsu's 119
+    PERSON_UNKNOWN = "PERSON_UNKNOWN"  # it knows nobody of that document or code
+
+
+class Silence(enum.StrEnum):
+    """Why an issuer that was asked said nothing of use: about us or it, never about the passenger."""
+
+    LATE = "LATE"  # no answer within the lane's time
+    UNREACHABLE = "UNREACHABLE"  # no connection, or the circuit is open after repeated failures
+    BUSY = "BUSY"  # too many questions to it are under way
+    NO_PERMISSION = "NO_PERMISSION"  # Jiangsu's 116 and 118: this verifier may not ask
+    UNINTELLIGIBLE = "UNINTELLIGIBLE"  # an answer that its interface does not give
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """The issuer was asked online and told this subject's status."""
+
+    issuer: str
+    status: CredentialStatus
+    asserted_by: str  # GB/T 2260 code of the authority, "" where the answer does not say
+    effective_utc_s: int  # since when; 0: not said
+    valid_until_utc_s: int | None
+    freshness: Freshness  # as of the answer
+    sequence: int = 0  # no feed's
+    reason: int = 0
+    residence: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """The issuer was asked online and has no status for what was presented."""
+
+    issuer: str
+    why: Rejection
+
+
+@dataclass(frozen=True, slots=True)
+class Unanswered:
+    """The issuer was asked online in vain."""
+
+    issuer: str
+    why: Silence
+
+
+@dataclass(frozen=True, slots=True)
+class Certified:
+    """A community certified on paper, for the day and bound to the document shown, that its holder is healthy."""
+
+    issuer: str  # the certifying authority's key id
+    asserted_by: str  # its GB/T 2260 code
+    valid_until_utc_s: int
+    freshness: Freshness  # as of the beginning of the day of issue
+
+
+Told = Listed | Enrolled | Answered  # with a status
+Finding = Told | NotListed | NotCovered | Unknown | Rejected | Unanswered | Certified

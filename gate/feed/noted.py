@@ -4,7 +4,23 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
-from gate.feed.finding import Enrolled, Finding, Freshness, Listed, Missing, NotCovered, NotListed, Uncovered, Unknown
+from gate.feed.finding import (
+    Answered,
+    Certified,
+    Enrolled,
+    Finding,
+    Freshness,
+    Listed,
+    Missing,
+    NotCovered,
+    NotListed,
+    Rejected,
+    Rejection,
+    Silence,
+    Unanswered,
+    Uncovered,
+    Unknown,
+)
 from gate.feed.records import CredentialStatus
 
 _KINDS: Mapping[str, type[Any]] = {
@@ -13,6 +29,16 @@ _KINDS: Mapping[str, type[Any]] = {
     "NOT_LISTED": NotListed,
     "NOT_COVERED": NotCovered,
     "UNKNOWN": Unknown,
+    "ANSWERED": Answered,
+    "REJECTED": Rejected,
+    "UNANSWERED": Unanswered,
+    "CERTIFIED": Certified,
+}
+_WHY: Mapping[type[Any], type[Any]] = {
+    Unknown: Missing,
+    NotCovered: Uncovered,
+    Rejected: Rejection,
+    Unanswered: Silence,
 }
 _NAMES = {kind: name for name, kind in _KINDS.items()}
 
@@ -38,6 +64,6 @@ def from_note(noted: Mapping[str, Any]) -> Finding:
     if "status" in values:
         values["status"] = CredentialStatus(values["status"])
     if "why" in values:
-        values["why"] = (Missing if kind is Unknown else Uncovered)(values["why"])
+        values["why"] = _WHY[kind](values["why"])
     finding: Finding = kind(**values)
     return finding

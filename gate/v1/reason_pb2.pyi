@@ -120,6 +120,60 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """A08: Too many streams are open. Next step: Close streams that are not needed."""
     REASON_CONTROLLER_FAILED: _Reason.ValueType  # 48
     """A09: The controller failed. Next step: Try again, and see the controller's log."""
+    REASON_RULES_CONTRADICT: _Reason.ValueType  # 49
+    """R15: Two rules contradict each other here. Next step: Please go to the staff desk."""
+    REASON_RULE_FAILED: _Reason.ValueType  # 50
+    """R16: A rule could not be applied. Next step: Please go to the staff desk."""
+    REASON_ISSUER_UNREACHABLE: _Reason.ValueType  # 51
+    """R17: The issuing region cannot be reached; this is not your fault. Next step: Please register with your ID at the staff desk."""
+    REASON_NOT_RECOGNISED_HERE: _Reason.ValueType  # 52
+    """R18: This region's code is not yet recognised here. Next step: Tap your ID card, or go to the staff desk."""
+    REASON_SLIP_NEEDED: _Reason.ValueType  # 53
+    """R19: Without a code a paper certificate is needed. Next step: Show your paper certificate and ID at the staff desk."""
+    REASON_GUARDIAN_NEEDED: _Reason.ValueType  # 54
+    """R20: A child or older person passes with their family. Next step: Follow your family through, or go to the staff desk."""
+    REASON_LOCAL_CODE_REQUIRED: _Reason.ValueType  # 55
+    """D08: This city accepts only its own code. Next step: Apply for this city's code, or go to the staff desk."""
+    REASON_STATION_CLOSED: _Reason.ValueType  # 56
+    """D09: The station is closed today. Next step: Please see the station's notices."""
+    REASON_CHECKING_ENDED: _Reason.ValueType  # 57
+    """G08: Please pass. Next step: Walk through."""
+    REASON_WITH_GUARDIAN: _Reason.ValueType  # 58
+    """G09: Please pass with your family. Next step: Walk through."""
+    REASON_CERTIFICATE_VALID: _Reason.ValueType  # 59
+    """G10: Certificate accepted. Please pass. Next step: Walk through."""
+    REASON_PAPER_CONFIRMED: _Reason.ValueType  # 60
+    """G11: Checked by staff. Please pass. Next step: Walk through."""
+    REASON_CARD_NEEDS_CODE: _Reason.ValueType  # 61
+    """C07: Please show your health code as well. Next step: Show your health code, or go to the staff desk."""
+    REASON_CODE_EXPIRED: _Reason.ValueType  # 62
+    """Q09: The code has expired; a screenshot cannot be used. Next step: Refresh the code and scan again, or tap your ID card."""
+    REASON_CODE_FROM_FUTURE: _Reason.ValueType  # 63
+    """Q10: The code's time lies in the future. Next step: Check your phone's clock and refresh, or tap your ID card."""
+    REASON_CODE_REPLAYED: _Reason.ValueType  # 64
+    """Q11: This code was just used at another gate. Next step: Refresh your code, or tap your ID card."""
+    REASON_CODE_NOT_AUTHENTIC: _Reason.ValueType  # 65
+    """Q12: The code's signature is not valid. Next step: Tap your ID card, or go to the staff desk."""
+    REASON_CODE_KEY_MISSING: _Reason.ValueType  # 66
+    """Q13: This station cannot verify the code's signature. Next step: Please tap your ID card."""
+    REASON_CODE_TIME_UNCHECKED: _Reason.ValueType  # 67
+    """Q14: The station's clock is in doubt, so the code's age is unknown. Next step: Please tap your ID card."""
+    REASON_CODE_TRAVEL_DISABLED: _Reason.ValueType  # 68
+    """Q15: The code is not enabled for travel. Next step: Tap your ID card, or go to the staff desk."""
+    REASON_CODE_OF_ANOTHER: _Reason.ValueType  # 69
+    """Q16: The code and the card are of two people. Next step: Show your own code and card."""
+    REASON_CODE_NOT_KNOWN: _Reason.ValueType  # 70
+    """Q17: The issuing region does not know this code. Next step: Refresh the code, or tap your ID card."""
+    REASON_CERTIFICATE_NEEDS_CARD: _Reason.ValueType  # 71
+    """P01: Please tap your ID card with the certificate. Next step: Tap your ID card."""
+    REASON_CERTIFICATE_EXPIRED: _Reason.ValueType  # 72
+    """P02: The certificate is not valid today. Next step: Renew it at your community, or go to the staff desk."""
+    REASON_CERTIFICATE_NOT_AUTHENTIC: _Reason.ValueType  # 73
+    """P03: The certificate could not be verified. Next step: Please go to the staff desk."""
+    REASON_CERTIFICATE_OF_ANOTHER: _Reason.ValueType  # 74
+    """P04: The certificate and the card are of two people. Next step: Show your own certificate and card."""
+    REASON_CERTIFICATE_UNREADABLE: _Reason.ValueType  # 75
+    """P05: The certificate cannot be read. Next step: Scan again, or go to the staff desk."""
 
 class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper):
     """Why a passenger was granted, denied or referred, or why a call failed. The same names stand in the journal, in metric
@@ -224,4 +278,58 @@ REASON_TOO_MANY_SUBSCRIBERS: Reason.ValueType  # 47
 """A08: Too many streams are open. Next step: Close streams that are not needed."""
 REASON_CONTROLLER_FAILED: Reason.ValueType  # 48
 """A09: The controller failed. Next step: Try again, and see the controller's log."""
+REASON_RULES_CONTRADICT: Reason.ValueType  # 49
+"""R15: Two rules contradict each other here. Next step: Please go to the staff desk."""
+REASON_RULE_FAILED: Reason.ValueType  # 50
+"""R16: A rule could not be applied. Next step: Please go to the staff desk."""
+REASON_ISSUER_UNREACHABLE: Reason.ValueType  # 51
+"""R17: The issuing region cannot be reached; this is not your fault. Next step: Please register with your ID at the staff desk."""
+REASON_NOT_RECOGNISED_HERE: Reason.ValueType  # 52
+"""R18: This region's code is not yet recognised here. Next step: Tap your ID card, or go to the staff desk."""
+REASON_SLIP_NEEDED: Reason.ValueType  # 53
+"""R19: Without a code a paper certificate is needed. Next step: Show your paper certificate and ID at the staff desk."""
+REASON_GUARDIAN_NEEDED: Reason.ValueType  # 54
+"""R20: A child or older person passes with their family. Next step: Follow your family through, or go to the staff desk."""
+REASON_LOCAL_CODE_REQUIRED: Reason.ValueType  # 55
+"""D08: This city accepts only its own code. Next step: Apply for this city's code, or go to the staff desk."""
+REASON_STATION_CLOSED: Reason.ValueType  # 56
+"""D09: The station is closed today. Next step: Please see the station's notices."""
+REASON_CHECKING_ENDED: Reason.ValueType  # 57
+"""G08: Please pass. Next step: Walk through."""
+REASON_WITH_GUARDIAN: Reason.ValueType  # 58
+"""G09: Please pass with your family. Next step: Walk through."""
+REASON_CERTIFICATE_VALID: Reason.ValueType  # 59
+"""G10: Certificate accepted. Please pass. Next step: Walk through."""
+REASON_PAPER_CONFIRMED: Reason.ValueType  # 60
+"""G11: Checked by staff. Please pass. Next step: Walk through."""
+REASON_CARD_NEEDS_CODE: Reason.ValueType  # 61
+"""C07: Please show your health code as well. Next step: Show your health code, or go to the staff desk."""
+REASON_CODE_EXPIRED: Reason.ValueType  # 62
+"""Q09: The code has expired; a screenshot cannot be used. Next step: Refresh the code and scan again, or tap your ID card."""
+REASON_CODE_FROM_FUTURE: Reason.ValueType  # 63
+"""Q10: The code's time lies in the future. Next step: Check your phone's clock and refresh, or tap your ID card."""
+REASON_CODE_REPLAYED: Reason.ValueType  # 64
+"""Q11: This code was just used at another gate. Next step: Refresh your code, or tap your ID card."""
+REASON_CODE_NOT_AUTHENTIC: Reason.ValueType  # 65
+"""Q12: The code's signature is not valid. Next step: Tap your ID card, or go to the staff desk."""
+REASON_CODE_KEY_MISSING: Reason.ValueType  # 66
+"""Q13: This station cannot verify the code's signature. Next step: Please tap your ID card."""
+REASON_CODE_TIME_UNCHECKED: Reason.ValueType  # 67
+"""Q14: The station's clock is in doubt, so the code's age is unknown. Next step: Please tap your ID card."""
+REASON_CODE_TRAVEL_DISABLED: Reason.ValueType  # 68
+"""Q15: The code is not enabled for travel. Next step: Tap your ID card, or go to the staff desk."""
+REASON_CODE_OF_ANOTHER: Reason.ValueType  # 69
+"""Q16: The code and the card are of two people. Next step: Show your own code and card."""
+REASON_CODE_NOT_KNOWN: Reason.ValueType  # 70
+"""Q17: The issuing region does not know this code. Next step: Refresh the code, or tap your ID card."""
+REASON_CERTIFICATE_NEEDS_CARD: Reason.ValueType  # 71
+"""P01: Please tap your ID card with the certificate. Next step: Tap your ID card."""
+REASON_CERTIFICATE_EXPIRED: Reason.ValueType  # 72
+"""P02: The certificate is not valid today. Next step: Renew it at your community, or go to the staff desk."""
+REASON_CERTIFICATE_NOT_AUTHENTIC: Reason.ValueType  # 73
+"""P03: The certificate could not be verified. Next step: Please go to the staff desk."""
+REASON_CERTIFICATE_OF_ANOTHER: Reason.ValueType  # 74
+"""P04: The certificate and the card are of two people. Next step: Show your own certificate and card."""
+REASON_CERTIFICATE_UNREADABLE: Reason.ValueType  # 75
+"""P05: The certificate cannot be read. Next step: Scan again, or go to the staff desk."""
 Global___Reason: _TypeAlias = Reason  # noqa: Y015

@@ -160,6 +160,8 @@ class _FindingEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Finding.Value
     """The issuer answered online."""
     FINDING_ISSUER_UNREACHABLE: _Finding.ValueType  # 7
     """The issuer was asked online and did not answer."""
+    FINDING_CERTIFIED: _Finding.ValueType  # 8
+    """A community's paper certificate, bound to the document and valid for the day."""
 
 class Finding(_Finding, metaclass=_FindingEnumTypeWrapper):
     """How the deciding status is known."""
@@ -180,6 +182,8 @@ FINDING_ISSUER_ANSWERED: Finding.ValueType  # 6
 """The issuer answered online."""
 FINDING_ISSUER_UNREACHABLE: Finding.ValueType  # 7
 """The issuer was asked online and did not answer."""
+FINDING_CERTIFIED: Finding.ValueType  # 8
+"""A community's paper certificate, bound to the document and valid for the day."""
 Global___Finding: _TypeAlias = Finding  # noqa: Y015
 
 class _Band:

@@ -27,7 +27,16 @@ ACTIONS = {
         "leave",
     ),
 }
-GOES = {Reason.STATUS_GREEN, Reason.STAFF_RELEASE, Reason.CROWD_RELEASE, Reason.EMERGENCY_OPEN}
+GOES = {
+    Reason.STATUS_GREEN,
+    Reason.STAFF_RELEASE,
+    Reason.PAPER_CONFIRMED,
+    Reason.CROWD_RELEASE,
+    Reason.EMERGENCY_OPEN,
+    Reason.CERTIFICATE_VALID,
+    Reason.WITH_GUARDIAN,
+    Reason.CHECKING_ENDED,
+}
 OF_A_CALLER = {reason for reason in Reason if prompts()[reason].code.startswith("A")}
 
 
@@ -48,7 +57,7 @@ def test_codes_can_be_read_over_the_radio_and_are_unique() -> None:
     """One letter for the stage and two digits."""
     codes = [prompt.code for prompt in prompts().values()]
     assert len(set(codes)) == len(codes) == len(Reason)
-    assert all(re.fullmatch(r"[GRDCQLA]\d\d", code) for code in codes)
+    assert all(re.fullmatch(r"[GRDCQPLA]\d\d", code) for code in codes)
 
 
 @pytest.mark.parametrize("reason", [reason for reason in Reason if reason not in GOES | OF_A_CALLER])
