@@ -1,6 +1,7 @@
 """A QR's text becomes a `HealthCode` or a reason why not. It has no colour: a colour on a phone decides nothing (R5).
 
-Forms: health-codes.md section 2, "QR forms seen". Hosts are matched exactly; whatever only resembles one is named so.
+The forms are data (forms.py; health-codes.md section 2, "QR forms seen"). Hosts are matched exactly; whatever only
+resembles one is named so.
 """
 
 import base64
@@ -11,38 +12,39 @@ import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from gate.credential.codeproblem import CodeProblem as CodeProblem  # read_code answers with it
+from gate.credential.forms import CTID, SSM_TRANSIT, Form, Issuers
+from gate.credential.transit import TransitCode, Verifier, judge_seal, read_transit
+from gate.moment import Moment
+
 PAYLOAD_BYTES_MAX = 4096  # R16 asks for 512 bytes and more; a QR symbol holds at most 2,953
+# How far a phone's clock and ours may differ. No source gives a figure; phones keep seconds, and a code shown before
+# walking up to the gate is a few seconds old. A station's configuration says otherwise where it is known better.
+SKEW_DEFAULT_S = 30.0
 
 
 class CodeForm(enum.StrEnum):
-    """Which of the forms seen in the field a code has."""
+    """Only for tests of the lane that still name it; forms are data now."""
 
     SSM_APP = "SSM_APP"
-    SSM_TRANSIT = "SSM_TRANSIT"
-    ZJ_V2 = "ZJ_V2"
-    ZJ_V0 = "ZJ_V0"
-    SKM_V5 = "SKM_V5"
-    AKM = "AKM"
-
-
-class CodeProblem(enum.StrEnum):
-    """Why a scanned text is of no use; names of `policy.verdict.Reason`."""
-
-    CODE_NATIONAL = "CODE_NATIONAL"
-    CODE_INCOMPLETE = "CODE_INCOMPLETE"
-    CODE_LOOK_ALIKE = "CODE_LOOK_ALIKE"
-    CODE_NOT_HEALTH = "CODE_NOT_HEALTH"
-    CODE_NOT_TEXT = "CODE_NOT_TEXT"
-    CODE_TOO_LONG = "CODE_TOO_LONG"
 
 
 @dataclass(frozen=True, slots=True)
 class HealthCode:
-    """A recognised health code: who issued it, in which form, and its opaque token."""
+    """A recognised health code: who issued it, in which form, its opaque token, and what it says of its own time."""
 
     issuer: str
-    form: CodeForm
+    form: str
     token: str = field(repr=False)
+    text: str = field(default="", repr=False)  # all of it: some issuers must be sent the complete string
+    dynamic: bool = False
+    issued_utc_s: float | None = None
+    valid_until_utc_s: float | None = None
+    max_age_s: float | None = None
+    needs_card: bool = False
+    decides: str = "issuer"
+    region: str = ""  # GB/T 2260, six digits
+    seal: TransitCode | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,52 +54,16 @@ class UnusableCode:
     problem: CodeProblem
 
 
-@dataclass(frozen=True, slots=True)
-class _Form:
-    issuer: str
-    form: CodeForm
-    whole: re.Pattern[str]  # over everything behind the host; group 1 is the token
-
-
-_HEX32 = r"[0-9A-Fa-f]{32}"
-_DINGTALK = (
-    # Parameters stand before '#': the usual URL libraries would cut them off or hide them (health-codes.md 2.2).
-    _Form("ZJ", CodeForm.ZJ_V2, re.compile(rf"/healthAct/index\.html\?qrCode=(V2{_HEX32})#/result")),
-    _Form("ZJ", CodeForm.ZJ_V0, re.compile(rf"/healthAct/index\.html\?qrCode=(V0ding{_HEX32})(?:&[^#\s]*)?#/result")),
-    _Form(
-        "SKM",
-        CodeForm.SKM_V5,
-        re.compile(rf"/healthAct/index\.html\?qrCode=(V5{_HEX32}[0-9]{{6}})&b=[^&#\s]{{64}}#/result"),
-    ),
-)
-_FORMS: Mapping[str, tuple[_Form, ...]] = {
-    "s.sh.gov.cn": (
-        # 4 decimal digits, the length of the base64url body, and '##' (health-codes.md 2.1, transit combined code).
-        _Form("SSM", CodeForm.SSM_TRANSIT, re.compile(r"/([0-9]{4}[A-Za-z0-9_\-]{64,}={0,2})##")),
-        _Form("SSM", CodeForm.SSM_APP, re.compile(r"/([0-9A-Za-z]{20,128})")),
-    ),
-    "h5.dingtalk.com": _DINGTALK,
-    "healthcode.dingtalk.com": _DINGTALK,
-    "akm.ahzwfw.gov.cn": (
-        # Parameters stand behind '#' (health-codes.md 2.4); region codes have 6 or 12 digits.
-        _Form(
-            "AKM",
-            CodeForm.AKM,
-            re.compile(
-                r"/akm-sj-mgr/index\.html#/myAkm\?isScan=1&id=akm:qrcode:"
-                rf"({_HEX32})&cityNo=[0-9]{{6}}(?:[0-9]{{6}})?"
-            ),
-        ),
-    ),
-}
 _URL = re.compile(r"https://([^/?#\\]*)(.*)", re.IGNORECASE)
 _OTHER_SCHEME = re.compile(r"[a-z][a-z0-9+.\-]*:/*([^/?#\\\s]*)", re.IGNORECASE)
+_EPOCH_MS = re.compile(r"[0-9]{13}$")
+_REGION = re.compile(r"([0-9]{6})(?:[0-9]{6})?")
 # health-codes.md 1.6: base64 of 200 bytes that begin so, decoded only by licensed reader heads.
 _NATIONAL_BYTES = 200
 _NATIONAL_HEAD = bytes.fromhex("0018FE01")
 
 
-def read_code(payload: bytes, encoding: str = "utf-8") -> HealthCode | UnusableCode:
+def read_code(payload: bytes, issuers: Issuers, encoding: str = "utf-8") -> HealthCode | UnusableCode:
     """What a scanned payload is. Raises nothing: every input has an answer."""
     if len(payload) > PAYLOAD_BYTES_MAX:
         return UnusableCode(CodeProblem.CODE_TOO_LONG)
@@ -108,32 +74,115 @@ def read_code(payload: bytes, encoding: str = "utf-8") -> HealthCode | UnusableC
     text = unicodedata.normalize("NFKC", text).strip(" \r\n\t\0\ufeff")
     if not text.isprintable():
         return UnusableCode(CodeProblem.CODE_NOT_TEXT)
+    if len(text) > PAYLOAD_BYTES_MAX:  # one character can become eighteen, and patterns count on this limit
+        return UnusableCode(CodeProblem.CODE_TOO_LONG)
     url = _URL.fullmatch(text)
-    forms = _FORMS.get(url[1].lower()) if url else None
-    if url is None or forms is None:
-        return UnusableCode(_not_ours(text))
-    return _of_host(forms, url[2])
-
-
-def _of_host(forms: tuple[_Form, ...], rest: str) -> HealthCode | UnusableCode:
+    host, rest = (url[1].lower(), url[2]) if url else ("", text)
+    forms = () if url and not host else issuers.by_host.get(host, ())
     for form in forms:
-        match = form.whole.fullmatch(rest)
-        if match and (form.form is not CodeForm.SSM_TRANSIT or _length_is_true(match[1])):
-            return HealthCode(form.issuer, form.form, match[1])
-    return UnusableCode(CodeProblem.CODE_INCOMPLETE)
+        code = _read_as(form, rest, text)
+        if code:
+            return code
+    known_host = url is not None and bool(forms)
+    return UnusableCode(CodeProblem.CODE_INCOMPLETE if known_host else _not_ours(text, issuers))
 
 
-def _length_is_true(token: str) -> bool:
-    return int(token[:4]) == len(token) - 4
+def judge_code(
+    code: HealthCode,
+    keys: Mapping[tuple[str, int], Verifier],
+    now: Moment,
+    clock_trusted: bool,
+    skew_s: float = SKEW_DEFAULT_S,
+) -> CodeProblem | None:
+    """The first thing that is wrong with a recognised code. The seal comes first: an unproven time is no time."""
+    return (judge_seal(code.seal, keys) if code.seal else None) or judge_time(code, now, clock_trusted, skew_s)
 
 
-def _not_ours(text: str) -> CodeProblem:
-    if _is_national(text):
-        return CodeProblem.CODE_NATIONAL
+def judge_time(
+    code: HealthCode, now: Moment, clock_trusted: bool, skew_s: float = SKEW_DEFAULT_S
+) -> CodeProblem | None:
+    """Whether a dynamic code is of just now; a static one is never judged by time. `skew_s`: see SKEW_DEFAULT_S."""
+    if not code.dynamic:
+        return None
+    if not clock_trusted or code.issued_utc_s is None:  # R18: no expiry by a clock that nobody vouches for
+        return CodeProblem.CODE_TIME_UNCHECKED
+    if code.issued_utc_s > now.utc_s + skew_s:
+        return CodeProblem.CODE_FROM_FUTURE
+    ends = [code.issued_utc_s + (code.max_age_s or 0.0)]
+    if code.valid_until_utc_s is not None:
+        ends.append(code.valid_until_utc_s)
+    return CodeProblem.CODE_EXPIRED if now.utc_s > min(ends) + skew_s else None
+
+
+def _read_as(form: Form, rest: str, text: str) -> HealthCode | UnusableCode | None:
+    """`text` as a code of `form`; None when it is not one."""
+    if form.layout == SSM_TRANSIT:
+        seal = read_transit(rest)
+        return _transit(form, seal, rest, text) if seal else None
+    if form.layout == CTID:
+        return UnusableCode(CodeProblem.CODE_NATIONAL) if _is_national(rest) else None
+    match = form.pattern.compiled.fullmatch(rest) if form.pattern else None
+    if match is None:
+        return None
+    token = match["token"] or ""
+    issued_utc_s = _issued(token) if form.dynamic else None
+    region = _region(match, form)
+    if not token or not region or (form.dynamic and issued_utc_s is None):
+        return None
+    return _code(form, token, text, issued_utc_s, region)
+
+
+def _code(form: Form, token: str, text: str, issued_utc_s: float | None, region: str) -> HealthCode:
+    return HealthCode(
+        issuer=form.issuer,
+        form=form.id,
+        token=token,
+        text=text,
+        dynamic=form.dynamic,
+        issued_utc_s=issued_utc_s,
+        max_age_s=form.max_age_s,
+        needs_card=form.needs_card,
+        decides=form.decides,
+        region=region,
+    )
+
+
+def _transit(form: Form, seal: TransitCode, rest: str, text: str) -> HealthCode:
+    return HealthCode(
+        issuer=form.issuer,
+        form=form.id,
+        token=rest.strip("/#="),
+        text=text,
+        dynamic=True,
+        issued_utc_s=seal.generated_utc_s,
+        valid_until_utc_s=seal.valid_until_utc_s,
+        max_age_s=float(seal.number("valid_seconds")) or form.max_age_s,  # health-codes.md 2.5: 0 says nothing
+        needs_card=form.needs_card,
+        decides=form.decides,
+        region=form.region,
+        seal=seal,
+    )
+
+
+def _issued(token: str) -> float | None:
+    match = _EPOCH_MS.search(token)
+    return int(match[0]) / 1000 if match else None
+
+
+def _region(match: re.Match[str], form: Form) -> str:
+    """Six digits (R16: they travel as 6 or 12); the issuer's where the text names none, "" where it names nonsense."""
+    said = match.groupdict().get("region")
+    if said is None:
+        return form.region
+    whole = _REGION.fullmatch(said)
+    return whole[1] if whole else ""
+
+
+def _not_ours(text: str, issuers: Issuers) -> CodeProblem:
     # Only the part a browser could take for the host may make it a look-alike; confusable letters count as theirs.
     url = _OTHER_SCHEME.match(text)
     authority = _plain(url[1] if url else text.split("/", 1)[0])
-    if any(_plain(host) in authority for host in _FORMS):
+    if any(_plain(host) in authority for host in issuers.by_host if host):
         return CodeProblem.CODE_LOOK_ALIKE
     return CodeProblem.CODE_NOT_HEALTH
 

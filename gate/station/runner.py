@@ -107,7 +107,7 @@ class LaneRunner:
             case contract.CardReport(text=text):
                 self.handle(self._card(text, device.side, now), now, presented=True)
             case contract.CodeReport(payload=payload, encoding=encoding):
-                self.handle(_code(payload, encoding, device.side), now, presented=True)
+                self.handle(self._code(payload, encoding, device.side), now, presented=True)
             case contract.Unread(problem=problem):
                 self.handle(events.ReadFailed(Reason[problem.name], device.side), now)
             case contract.Passed(direction=direction):
@@ -134,6 +134,12 @@ class LaneRunner:
         if card.expired_on(datetime.fromtimestamp(now.utc_s, UTC).date()):
             return events.ReadFailed(Reason.CARD_EXPIRED, side)
         return events.CardRead(card, side)
+
+    def _code(self, payload: bytes, encoding: str, side: Direction) -> events.Event:
+        read = read_code(payload, self._services.issuers, encoding)
+        if isinstance(read, HealthCode):
+            return events.CodeScanned(read, side)
+        return events.ReadFailed(Reason[read.problem.name], side)
 
     def _works(
         self,
@@ -294,13 +300,6 @@ _ANSWERED: Mapping[contract.Answer, Callable[[int], events.Event]] = {
     contract.Answer.REFUSED: events.ReleaseRefused,
     contract.Answer.UNKNOWN: events.ReleaseUnknown,
 }
-
-
-def _code(payload: bytes, encoding: str, side: Direction) -> events.Event:
-    read = read_code(payload, encoding)
-    if isinstance(read, HealthCode):
-        return events.CodeScanned(read, side)
-    return events.ReadFailed(Reason[read.problem.name], side)
 
 
 def _side(lane: config.Lane, device: config.Device) -> Direction:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from gate.credential.documents import Document
+from gate.credential.forms import Issuers
 from gate.credential.subject import subject_key
 from gate.passage.record import PassageRecord
 from gate.policy.condition import Cause, Condition
@@ -27,6 +28,7 @@ class Services:
     store: StatusStore
     journal: Journal
     metrics: Metrics
+    issuers: Issuers
     peppers: Mapping[str, Mapping[str, bytes]] = field(repr=False)  # issuer -> pepper_id -> pepper
     lane_changed: Callable[[LaneState], None]
     passage_ended: Callable[[PassageRecord], None]

@@ -12,6 +12,7 @@ from typing import Any
 
 from gate import config
 from gate.credential.documents import Document
+from gate.credential.forms import FormError, Issuers, parse_issuers
 from gate.credential.healthcode import HealthCode, read_code
 from gate.feed.finding import Band, Freshness
 from gate.feed.ledger import Held
@@ -75,6 +76,7 @@ class Station:
             store=open_store(settings.data_dir / "store", issuers),
             journal=Journal(settings.data_dir / "journal", settings.journal_keep_days, self.clock),
             metrics=self.metrics,
+            issuers=read_issuers(settings.rules_dir),
             peppers={feed.issuer: load_peppers(feed.pepper_file, feed.issuer) for feed in settings.feeds},
             lane_changed=self._lane_changed,
             passage_ended=self._passage_ended,
@@ -343,7 +345,7 @@ class Station:
 
     def check_code(self, content: str) -> StatusAnswer:
         """The answer to a code alone: it names nobody yet, so the document is asked for."""
-        read = read_code(content.encode())
+        read = read_code(content.encode(), self._services.issuers)
         reason = Reason.CODE_NEEDS_CARD if isinstance(read, HealthCode) else Reason[read.problem.name]
         verdict = Verdict(VerdictKind.REFER, reason, rule_id="")
         return StatusAnswer(verdict, letters(secrets.token_bytes(16)), None, ())
@@ -389,6 +391,15 @@ def read_rules(rules_dir: Path | None) -> RuleSet:
     if not texts:
         raise RuleError(f"{rules_dir}: holds no rule.toml: give the folder of the rules, as gate/policy/recognition is")
     return parse_rules(texts)
+
+
+def read_issuers(rules_dir: Path | None) -> Issuers:
+    """The issuers shipped; those of `rules_dir` join them, or replace the one of the same folder. Raises RuleError."""
+    texts = rule_texts(None, "issuer.toml") | (rule_texts(rules_dir, "issuer.toml") if rules_dir else {})
+    try:
+        return parse_issuers(texts)
+    except FormError as error:
+        raise RuleError(str(error)) from error
 
 
 def rule_texts(rules_dir: Path | None, name: str = "rule.toml") -> dict[str, str]:
