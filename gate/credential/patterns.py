@@ -102,7 +102,8 @@ def _ways(parts: list[re.Match[str]]) -> int:
         elif part["close"]:
             if len(sums) == 1:
                 raise PatternError("closes a group that was not opened")
-            products[-2] *= sums.pop() + products.pop() + (part["times"] == "?")
+            inside = sums.pop() + products.pop() + (part["times"] == "?")
+            products[-1] *= inside
         else:
             products[-1] *= _span(part["times"] or "")
     if len(sums) > 1:
