@@ -16,10 +16,11 @@ from typing import Any
 
 from drivers import registry
 from drivers.registry import SettingValue
+from gate.issuersettings import ISSUER as ISSUER
+from gate.issuersettings import ISSUERS_MAX, IssuerSettings, read_issuer
 from gate.tomltable import ConfigError as ConfigError
 from gate.tomltable import Table, shown
 
-ISSUER = re.compile(r"[A-Z][A-Z0-9_]{1,15}")
 PORT_MAX = 65_535
 _ADDRESS = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5}")
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -105,6 +106,7 @@ class Config:
     feeds: tuple[Feed, ...] = ()
     rules_dir: Path | None = None  # None: the rules shipped with the service
     lanes: tuple[Lane, ...] = ()
+    issuers: tuple[IssuerSettings, ...] = ()
 
 
 def load(path: Path) -> Config:
@@ -158,11 +160,13 @@ def _config(top: Table) -> Config:
         feeds=tuple(map(_feed, top.tables("feed", 64))),
         rules_dir=rules_dir,
         lanes=tuple(map(_lane, top.tables("lane", LANES_MAX))),
+        issuers=tuple(map(read_issuer, top.tables("issuer", ISSUERS_MAX))),
     )
     for table in (station, clock, journal, metrics, console, policy, top):
         table.done()
     _distinct([feed.issuer for feed in config.feeds], "feed", "issuer")
     _distinct([lane.id for lane in config.lanes], "lane", "id")
+    _distinct([issuer.id for issuer in config.issuers], "issuer", "id")
     _distinct_ports(config.lanes)
     _distinct_addresses(config)
     return config

@@ -1,0 +1,1 @@
+"""Online questions to issuing regions: within a lane's time, or not at all."""
