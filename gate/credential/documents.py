@@ -60,6 +60,19 @@ def document(kind: DocumentType, number: str) -> Document:
     return Document(kind, _NORMAL_FORM[kind](kind, compact))
 
 
+def age_on(held: Document, day: date) -> int | None:
+    """Full years on `day`, from the birth date inside an 18-digit number; None: it has none, or one not to rely on.
+
+    For minors and seniors only. The number's region says nothing here or anywhere (R13). The digits of the foreigners'
+    card of 2023 are NOT VERIFIED (health-codes.md section 4), so its date is checked for plausibility and not used.
+    """
+    if held.type not in (DocumentType.RESIDENT_ID, DocumentType.HMT_RESIDENCE_PERMIT) or len(held.number) != 18:
+        return None
+    born = held.number[6:14]
+    years = day.year - int(born[:4]) - (f"{day:%m%d}" < born[4:])
+    return years if years >= 0 else None  # born after `day`: the number or the clock is wrong
+
+
 def _type_of(number: str) -> DocumentType:
     if number[:6] in ("810000", "820000", "830000"):
         return DocumentType.HMT_RESIDENCE_PERMIT

@@ -91,17 +91,20 @@ def _check_quantifier(part: re.Match[str], at: int) -> None:
 
 def _ways(parts: list[re.Match[str]]) -> int:
     """In how many ways the pattern can at most be tried: the product that the module's first lines describe."""
-    sums, products = [0], [1]
+    sums, products, opened = [0], [1], [""]
     for part in parts:
         if part["open"]:
             sums.append(0)
             products.append(1)
+            opened.append(part["open"])
         elif part["or"]:
             sums[-1] += products[-1]
             products[-1] = 1
         elif part["close"]:
             if len(sums) == 1:
                 raise PatternError("closes a group that was not opened")
+            if opened.pop() == "(?P<token>" and part["times"]:
+                raise PatternError("makes its token optional: without one, no code is told from another")
             inside = sums.pop() + products.pop() + (part["times"] == "?")
             products[-1] *= inside
         else:
@@ -113,11 +116,15 @@ def _ways(parts: list[re.Match[str]]) -> int:
 
 def _span(times: str) -> int:
     """How many different counts a quantifier allows."""
+    if not times:
+        return 1
     if times in ("*", "+"):
         return SUBJECT_MAX
     if times == "?":
         return 2
     low, comma, high = times.strip("{}").partition(",")
+    if int(high or low) > SUBJECT_MAX:
+        raise PatternError(f"counts beyond {SUBJECT_MAX}, which is as long as a text can be")
     if not comma:
         return 1
     if high and int(high) < int(low):
@@ -130,18 +137,18 @@ def _head(parts: list[re.Match[str]]) -> str:
     branches = any(part["or"] for part in parts)
     head = ""
     for part in parts:
-        if part["open"] and part["open"].startswith("(?P<") and not branches:
+        if part["open"] == "(?P<token>" and not branches:
             continue
         atom = part["atom"] or ""
         plain = atom.removeprefix("\\") if len(atom) == 2 else atom
         if len(plain) != 1 or atom == "." or part["times"] or (len(atom) == 2 and plain.isalnum()):
             break
         head += plain
-    top_level = branches and _top_level_branch(parts)
-    return "" if top_level else head
+    return "" if _branches_outside(parts) else head
 
 
-def _top_level_branch(parts: list[re.Match[str]]) -> bool:
+def _branches_outside(parts: list[re.Match[str]]) -> bool:
+    """Whether a `|` stands outside of all groups, so that the whole pattern has several beginnings."""
     depth = 0
     for part in parts:
         depth += bool(part["open"]) - bool(part["close"])

@@ -1,6 +1,7 @@
 """Made-up people of the Delta, with valid check digits. Nobody real: numbers are drawn, never taken from anywhere."""
 
 import random
+import time
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 
@@ -8,8 +9,9 @@ from stdnum.iso7064 import mod_11_2
 
 from drivers.simulated.cards import card_text
 from gate.feed.records import CredentialStatus
+from gate.sim.codes import code_text
 
-# Issuer -> region that asserts, share of the people, form of its QR ("" where the string is not publicly known).
+# Issuer -> region that asserts, share of the people.
 ISSUERS = {
     "SSM": ("310000", 0.20),
     "ZJ": ("330000", 0.20),
@@ -43,12 +45,26 @@ class Person:
     issuer: str
     status: CredentialStatus | None
     flag: str  # card layout: ' ' resident, 'J' residence permit, 'Y' foreign permanent resident
-    code: bytes = field(repr=False)  # the text of this person's health code
+    token: str = field(repr=False)  # 32 hex digits, of which this person's health code is made
 
     @property
     def may_pass(self) -> bool:
         """What this person's true status demands."""
         return self.status is CredentialStatus.GREEN
+
+    @property
+    def form(self) -> str:
+        """The form of this person's health code."""
+        return _FORMS.get(self.issuer, _FORMS["SKM"])
+
+    @property
+    def code(self) -> bytes:
+        """The text of this person's health code, shown now: dynamic forms are new at each showing."""
+        return self.code_at(time.time())
+
+    def code_at(self, utc_s: float) -> bytes:
+        """The text of this person's health code, shown then."""
+        return code_text(self.form, self.token, utc_s).encode()
 
     @property
     def document_type(self) -> str:
@@ -63,6 +79,8 @@ class Person:
         )
 
 
+# The strings of the city codes are not publicly known; their holders show the province's.
+_FORMS = {"SSM": "SSM_APP", "ZJ": "ZJ_V2", "SKM": "SKM_V5", "AKM": "AKM", "NATIONAL": "NATIONAL"}
 _TYPES = {" ": "RESIDENT_ID", "J": "HMT_RESIDENCE_PERMIT", "Y": "FOREIGN_PERMANENT_RESIDENCE"}
 
 
@@ -86,7 +104,7 @@ def _person(draw: random.Random) -> Person:
         issuer=issuer,
         status=None if draw.random() < 0.02 else status,
         flag=flag,
-        code=_code(draw, issuer),
+        token=f"{draw.getrandbits(128):032x}",
     )
 
 
@@ -98,17 +116,3 @@ def _number(draw: random.Random, flag: str) -> str:
     body = f"{region}{born:%Y%m%d}{draw.randrange(1000):03d}"
     check: str = mod_11_2.calc_check_digit(body)
     return body + check
-
-
-def _code(draw: random.Random, issuer: str) -> bytes:
-    token = f"{draw.getrandbits(128):032x}"
-    host = "https://h5.dingtalk.com/healthAct/index.html?qrCode="
-    forms = {
-        "SSM": f"https://s.sh.gov.cn/{token[:30]}15850{draw.randrange(10**8):08d}",
-        "ZJ": f"{host}V2{token}#/result",
-        "SKM": f"{host}V5{token}320000&b={draw.getrandbits(256):064x}#/result",
-        "AKM": "https://akm.ahzwfw.gov.cn/akm-sj-mgr/index.html#/myAkm?isScan=1"
-        f"&id=akm:qrcode:{token}&cityNo=340000000000",
-    }
-    # The strings of the city codes are not publicly known; their holders show the province's.
-    return forms.get(issuer, forms["SKM"]).encode()
