@@ -28,6 +28,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Protocol
 
 from gate.credential.documents import Document
+from gate.credential.healthcode import PAYLOAD_BYTES_MAX
 from gate.moment import Moment
 
 SALT_BYTES = 16
@@ -44,6 +45,7 @@ _FIXED = struct.Struct(f">IHH{SALT_BYTES}s{_BINDING_BYTES}sB")
 _KEY_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _REGION_MAX = 999_999  # GB/T 2260: six digits
 _DAY_ZERO = date(2020, 1, 1)
+_DAY_LAST = _DAY_ZERO + timedelta(days=0xFFFF)  # in 2199
 _BEIJING_S = 8 * 3600  # China has one time zone and no summer time
 
 
@@ -93,6 +95,8 @@ class CertifyingKey(Protocol):
 
 def read_certificate(payload: bytes, encoding: str = "utf-8") -> Certificate | CertificateProblem | None:
     """What a scanned payload says; None when it is no certificate at all. Raises nothing."""
+    if len(payload) > PAYLOAD_BYTES_MAX:
+        return None
     try:
         text = payload.decode(encoding)
     except (UnicodeDecodeError, LookupError):
@@ -142,17 +146,17 @@ def issue(
     sign: Callable[[bytes], bytes],
 ) -> str:
     """The text of a new certificate's QR. `salt` is 16 random bytes, never used before. Raises ValueError."""
+    named = key_id.encode("ascii", "replace")
+    if not _KEY_ID.fullmatch(named) or not re.fullmatch(r"[0-9]{6}", region):
+        raise ValueError("key id or region is none: 1 to 64 of A-Z a-z 0-9 . _ -, and six digits of GB/T 2260")
     if len(salt) != SALT_BYTES or not _in_time(issued_on, valid_on):
-        raise ValueError(
-            f"needs {SALT_BYTES} bytes of salt, and a day of issue at most {AHEAD_DAYS_MAX} before its own"
-        )
-    named = key_id.encode("ascii")
+        raise ValueError(f"needs {SALT_BYTES} bytes of salt, and an issue on its day or {AHEAD_DAYS_MAX} before")
     days = ((day - _DAY_ZERO).days for day in (issued_on, valid_on))
     body = _FIXED.pack(int(region), *days, salt, _binding(salt, document), len(named)) + named
     whole = body + sign(_CONTEXT + body)
     text = f"GATECERT{_VERSION}:" + base64.urlsafe_b64encode(whole).rstrip(b"=").decode("ascii")
     if not isinstance(read_certificate(text.encode()), Certificate):
-        raise ValueError("no gate would read it: check key id, region and the length of the signature")
+        raise ValueError(f"no gate would read it: a signature has {_SIGNATURE_BYTES} bytes")
     return text
 
 
@@ -183,7 +187,7 @@ def _decoded(raw: bytes) -> Certificate | None:
 
 
 def _in_time(issued_on: date, valid_on: date) -> bool:
-    return _DAY_ZERO <= issued_on <= valid_on <= issued_on + timedelta(days=AHEAD_DAYS_MAX)
+    return _DAY_ZERO <= issued_on <= valid_on <= _DAY_LAST and (valid_on - issued_on).days <= AHEAD_DAYS_MAX
 
 
 def _authentic(certificate: Certificate, keys: Mapping[str, CertifyingKey]) -> bool:

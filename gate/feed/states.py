@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-from gate.feed.records import ENROLLED_NUMBER, REGION_MAX, STATE_BYTES, STATUS_NUMBER
+from gate.feed.records import ENROLLED_NUMBER, REGION_MAX, STATE_BYTES, STATUS_NUMBER, CredentialStatus, region
 
 Bytes2 = npt.NDArray[np.uint8]  # (n, width)
 Mask = npt.NDArray[np.bool_]
@@ -23,6 +23,7 @@ _FIELDS = np.dtype(
 )
 assert _FIELDS.itemsize == STATE_BYTES  # noqa: S101 - the same layout as records._STATE, or nothing here is true
 _DAY_MAX = 0xFFFF
+_RED = STATUS_NUMBER[CredentialStatus.RED]
 
 
 def fields(states: Bytes2) -> npt.NDArray[np.void]:
@@ -59,6 +60,14 @@ def valid(states: Bytes2) -> Mask:
     absent = (f["status"] == 0) & nothing & (f["partition"] == 0) & (f["until"] == 0)
     good: Mask = (f["zero"] == 0) & regions & (colour | enrolled | absent)
     return good
+
+
+def newly_red(before: Bytes2, after: Bytes2) -> dict[str, int]:
+    """How many of these subjects turn red, by the authority that says so (R8); most first."""
+    turned = (after[:, 0] == _RED) & (before[:, 0] != _RED)
+    codes, many = np.unique(fields(after[turned])["asserted_by"].astype(np.uint32), return_counts=True)
+    most = np.argsort(-many, kind="stable")
+    return {region(int(codes[at])): int(many[at]) for at in most}
 
 
 def key_numbers(keys: Bytes2) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]:

@@ -7,6 +7,7 @@ closes: its station is gone.
 
 import asyncio
 import contextlib
+import itertools
 import json
 import os
 import sys
@@ -27,6 +28,9 @@ from gate.sync.writer import IssuerWriter, StoreError, StoreWriter
 NICENESS = 10  # lanes first
 RETRY_S = 1.0  # a source that fails is looked at again; its own back-off is its own business
 LATER_S = 10.0  # a file that failed for a reason that may pass; a snapshot of 1.6 GB is not copied every second
+# Authorities named in one event, those with most reds first: a province has about 200 codes down to the county. At 18
+# bytes each this is 18 kB of the 64 that a line may have (process.py).
+REDS_MAX = 1000
 SCRUB_S = 3600.0  # the Delta's 1.6 GB are read in seconds; a disk's silent errors take months
 # Reasons that may pass: the file is offered again, and lasting ones do not fill the log, since each is said once.
 _LATER = frozenset(
@@ -175,6 +179,8 @@ class Subscription:
             changes=header.changes,
             skipped=max(0, skipped),
             over=self.writer.overlay_elements,
+            produced_utc_s=header.produced_utc_s,
+            reds=dict(itertools.islice(self.writer.reds.items(), REDS_MAX)),
         )
 
     def _trust(self) -> Trust:

@@ -8,7 +8,7 @@ change is written a few times only. A snapshot, of the held sequence or later, e
 import fcntl
 import logging
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +18,7 @@ from gate.feed.digest import SetDigest
 from gate.feed.envelope import Form, Header
 from gate.feed.ledger import Held, Refusal, Standing, judge
 from gate.feed.partitions import canonical
-from gate.feed.states import Bytes2, newest
+from gate.feed.states import Bytes2, newest, newly_red
 from gate.moment import Moment
 from gate.sync.feedfile import FeedFile, RefusedError, check_table, copy_verified, decoded
 from gate.sync.manifest import NAME, Manifest, ManifestError, read_manifest, sync_folder, write_manifest
@@ -68,6 +68,7 @@ class IssuerWriter:
         self._folder = folder
         folder.mkdir(exist_ok=True, mode=0o700)
         self.damaged = ""  # why the held state cannot be relied on; a snapshot ends it
+        self.reds: Mapping[str, int] = {}  # newly red by the delta taken last; those of a snapshot are not new
         self._manifest = self._read()
         self._over = self._sizes()
         self._sweep()
@@ -137,7 +138,7 @@ class IssuerWriter:
         unfinished.rename(self._folder / name)
         sync_folder(self._folder)
         self._serve(Manifest(Held.of(header), name, feed.body_at, ()), [])
-        self.damaged = ""
+        self.damaged, self.reds = "", {}
 
     # --- a delta -------------------------------------------------------------------------------------------------
 
@@ -158,6 +159,7 @@ class IssuerWriter:
             sizes = [len(merged), *sizes]
         held = replace(Held.of(header), tokens=manifest.held.tokens)  # tokens come with snapshots only
         self._serve(Manifest(held, manifest.base, manifest.base_at, overlays), sizes)
+        self.reds = newly_red(changes.before, changes.after)
 
     def _merged(self, names: Sequence[str], changes: Changes) -> tuple[Bytes2, tuple[str, ...], list[int]]:
         """The new elements with the overlays they swallow; the names and sizes of those that stay."""
