@@ -151,7 +151,7 @@ def _transit(form: Form, seal: TransitCode, rest: str, text: str) -> HealthCode:
     return HealthCode(
         issuer=form.issuer,
         form=form.id,
-        token=rest.strip("/#="),
+        token=rest[5:].rstrip("#="),  # without length and padding: the same code, padded or not, is one code (replay)
         text=text,
         dynamic=True,
         issued_utc_s=seal.generated_utc_s,

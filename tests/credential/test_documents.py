@@ -2,12 +2,13 @@
 
 import hashlib
 import hmac
+from datetime import date
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gate.credential.documents import Document, DocumentError, DocumentProblem, DocumentType, document
+from gate.credential.documents import Document, DocumentError, DocumentProblem, DocumentType, age_on, document
 from gate.credential.subject import subject_key
 
 PEPPER = bytes(range(32))
@@ -81,10 +82,50 @@ def test_any_text_is_a_document_or_an_error(kind: DocumentType, text: str) -> No
     assert found.number not in repr(found)
 
 
+@pytest.mark.requirement("R13")
 def test_the_region_of_a_number_changes_nothing() -> None:
     """R13: any region of first registration is accepted alike."""
     for region in ("110101", "420106", "654321", "659001"):
         assert document(DocumentType.RESIDENT_ID, with_check_digit(f"{region}19900101001")).type == "RESIDENT_ID"
+
+
+@pytest.mark.parametrize(
+    ("number", "day", "years"),
+    [
+        (RESIDENT, date(2020, 1, 1), 30),
+        (RESIDENT, date(2019, 12, 31), 29),
+        (RESIDENT, date(1990, 1, 1), 0),
+        (RESIDENT, date(1989, 12, 31), None),
+        (with_check_digit("81000020040229001"), date(2022, 2, 28), 17),
+        (with_check_digit("81000020040229001"), date(2022, 3, 1), 18),
+        (with_check_digit("91101019900101001"), date(2020, 1, 1), None),
+    ],
+)
+def test_an_age_is_that_of_the_birth_date_inside(number: str, day: date, years: int | None) -> None:
+    """To the day, leap days too; not of somebody yet to be born, and not from the unverified digits of a 9-number."""
+    assert age_on(document(DocumentType.RESIDENT_ID, number), day) == years
+
+
+@pytest.mark.parametrize(
+    ("kind", "number"),
+    [
+        ("PASSPORT", "E12345678"),
+        ("PASSPORT", RESIDENT[:17]),
+        ("HOME_RETURN_PERMIT", "H12345678"),
+        ("TAIWAN_TRAVEL_PERMIT", "12345678"),
+        ("FOREIGN_PERMANENT_RESIDENCE", "USA310199001011"),
+    ],
+)
+def test_other_documents_tell_no_age(kind: str, number: str) -> None:
+    """Digits that could be a date are not one."""
+    assert age_on(document(DocumentType(kind), number), date(2020, 1, 1)) is None
+
+
+@pytest.mark.requirement("R13")
+def test_an_age_is_the_same_whatever_the_region() -> None:
+    """R13: only the birth date is read."""
+    numbers = [with_check_digit(f"{region}19900101001") for region in ("110101", "420106", "654321", "810000")]
+    assert {age_on(document(DocumentType.RESIDENT_ID, number), date(2020, 6, 1)) for number in numbers} == {30}
 
 
 # Five vectors (contract.md, "Subject key"), computed once by hmac and hashlib alone, with PEPPER.
