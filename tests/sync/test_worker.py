@@ -16,12 +16,14 @@ from typing import Any
 
 import pytest
 
+from gate.feed.delta import CHANGES_MAX
 from gate.feed.finding import Enrolled, Listed
 from gate.feed.records import CredentialStatus, StatusEntry
 from gate.sync import source as source_module
 from gate.sync import worker as worker_module
 from gate.sync.feedfile import FeedFile, Trust
 from gate.sync.keyring import load_peppers, load_private_key, rotate_key, rotate_pepper
+from gate.sync.process import LINE_BYTES_MAX
 from gate.sync.source import DirectorySource
 from gate.sync.store import FeedStore, open_store
 from gate.sync.worker import Subscription, pull_once
@@ -29,6 +31,7 @@ from gate.sync.writer import StoreWriter
 from tests.support.region import (
     GREEN,
     NOW,
+    NOW_S,
     RED,
     YELLOW,
     Region,
@@ -129,6 +132,43 @@ def test_it_takes_the_short_way(region: Region, task: Task) -> None:
         region.publish(sequence, people(range(sequence)), follows=sequence - 1)
     assert task.look() == ["DELTA 4", "DELTA 5"]
     assert task.look() == []
+
+
+def _reds(task: Task) -> list[dict[str, int]]:
+    task.look()
+    return [event["reds"] for event in task.said if event["event"] == "applied"]
+
+
+@pytest.mark.requirement("R8")
+def test_it_says_who_turned_how_many_red(region: Region, task: Task) -> None:
+    """Of each delta, by asserting authority; those of a snapshot, and who was red before, are not new."""
+    zhengzhou = {key(n): entry(key(n), RED, "410100") for n in range(20, 50)}
+    region.publish(1, AFTER)
+    assert _reds(task) == [{}]
+    region.delta(1, 2, AFTER | zhengzhou | people(range(50, 57), RED) | people(range(60, 70), YELLOW))
+    assert _reds(task) == [{"410100": 30, "340100": 7}]
+    assert task.said[0]["produced_utc_s"] == NOW_S
+    region.delta(2, 3, AFTER | {key(n): entry(key(n), RED, "410100") for n in range(20)})
+    assert _reds(task) == [{}], "red before, by another authority"
+    region.publish(4, {**AFTER, **zhengzhou})
+    for path in region.outbox.glob("*.delta"):
+        path.unlink()
+    assert _reds(task) == [{}]
+
+
+def test_a_line_never_names_more_authorities_than_the_station_can_read(
+    region: Region, task: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The largest stay; and as many as may be fit into the line that the station reads."""
+    region.publish(1, BEFORE)
+    task.look()
+    reds = {key(n): entry(key(n), RED, f"{110_000 + min(n, 3):06d}") for n in range(9)}
+    monkeypatch.setattr(worker_module, "REDS_MAX", 2)
+    region.delta(1, 2, BEFORE | reds)
+    assert _reds(task) == [{"110003": 6, "110000": 1}]
+    monkeypatch.undo()
+    most = {f"{n:06d}": CHANGES_MAX for n in range(worker_module.REDS_MAX)}
+    assert len(json.dumps(most)) < LINE_BYTES_MAX // 2
 
 
 def test_a_gap_is_said_once_and_ends_with_the_missing_delta(region: Region, task: Task) -> None:
