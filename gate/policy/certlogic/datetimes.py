@@ -1,6 +1,5 @@
 """CertLogic's date-times: which texts are dates, "the last date consistent with the data", and JavaScript's sums."""
 
-import calendar
 import re
 from datetime import UTC, datetime, timedelta
 from typing import Self
@@ -40,7 +39,9 @@ def birth(text: str) -> DateTime:
     year, month = int(partial[1]), int(partial[2] or 12)
     if not 1 <= month <= 12:
         raise ValueError("no such month")
-    return DateTime.utc(year, month, calendar.monthrange(year, month)[1])
+    if month == 12:  # what follows it may lie beyond the year 9999
+        return DateTime.utc(year, 12, 31)
+    return DateTime.utc(year, month + 1, 1) - timedelta(days=1)
 
 
 def parse(text: str) -> DateTime:
