@@ -3,6 +3,8 @@
 from functools import cache
 from pathlib import Path
 
+import pytest
+
 from gate.credential.forms import Issuers, parse_issuers
 from gate.sim.codes import SealKeys, make_seal_keys, with_made_up
 
@@ -27,4 +29,5 @@ def with_all() -> Issuers:
 
 @cache
 def seal_keys() -> SealKeys:
+    pytest.importorskip("tongsuopy", reason="tongsuopy (the extra sm) has no wheel for this machine")
     return make_seal_keys()

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gate.credential.codeproblem import CodeProblem
+from gate.credential.forms import Issuers
 from gate.credential.healthcode import HealthCode, UnusableCode, read_code
 from gate.policy.verdict import Reason
 from gate.sim.codes import MADE_UP
@@ -166,6 +167,16 @@ def test_everything_else_has_its_own_reason(text: str, problem: str) -> None:
 def test_a_national_code_asks_for_the_card(written: str) -> None:
     """health-codes.md 1.6: recognised by its bytes, and not read."""
     assert read_code(written.encode(), shipped()) == UnusableCode(CodeProblem.CODE_NATIONAL)
+
+
+def test_no_pattern_comes_before_the_national_code() -> None:
+    """A station's own pattern for texts that are no URL, however wide, does not make the national code its issuer's."""
+    wide = shipped().with_pattern("NGL", "", "(?P<token>[0-9A-Za-z+/=]{1,400})")
+    assert read_code(NATIONAL.encode(), wide) == UnusableCode(CodeProblem.CODE_NATIONAL)
+    # The issuer before it in the files' order as well.
+    first = Issuers({"NGL": wide.by_id["NGL"], **wide.by_id})
+    assert read_code(NATIONAL.encode(), first) == UnusableCode(CodeProblem.CODE_NATIONAL)
+    assert isinstance(read_code(b"hello", wide), HealthCode)
 
 
 @pytest.mark.parametrize(
