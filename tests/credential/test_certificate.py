@@ -9,7 +9,7 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gate.credential.certificate import Certificate, CertificateProblem, issue, judge, read_certificate
@@ -270,6 +270,7 @@ def test_every_problem_has_its_sentence() -> None:
     assert set(CertificateProblem) <= set(Reason)
 
 
+@settings(deadline=None, derandomize=True)
 @given(st.binary(max_size=300), st.sampled_from(["utf-8", "gb18030", "latin-1", "utf-16", "nonsense"]))
 def test_any_bytes_have_an_answer(noise: bytes, encoding: str) -> None:
     """No payload raises, with the prefix before it or not."""

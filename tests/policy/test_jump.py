@@ -1,7 +1,7 @@
 """Sudden reds of one authority: Henan's list is told, an ordinary day is not."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gate.policy.jump import HOUR_S, Jump, RedWatch
@@ -84,7 +84,8 @@ def test_a_cut_lines_deltas_are_counted_in_their_own_hours() -> None:
     a_week(watch, "330000", [30] * 24)
     late = [START + 7 * DAY_S + hour * HOUR_S for hour in (3, 1, 2, 0)]
     assert [watch.add("330000", 30, when) for when in late] == [None] * 4
-    assert watch.add("330000", 10_000, START - 30 * DAY_S) is None, "older than the week"
+    assert watch.add("330000", 10_000, START + 7 * DAY_S + 3 * HOUR_S - 168 * HOUR_S) is None, "older than the week"
+    assert watch.add("330000", 90, START + 7 * DAY_S + 4 * HOUR_S) is not None, "and no part of its normal"
 
 
 def test_a_week_later_the_week_is_forgotten() -> None:
@@ -106,6 +107,16 @@ def test_a_jump_is_current_for_a_day() -> None:
     assert watch.current(now + 2 * DAY_S) == ()
 
 
+def test_the_longest_silent_is_forgotten_first() -> None:
+    """And not the one that was heard of first: its normal counts on."""
+    watch = RedWatch(START, authorities_max=2)
+    now = START + 2 * DAY_S
+    for authority in ("330000", "310000", "330000", "320000"):
+        watch.add(authority, 40, now)
+    assert watch.add("330000", 60, now + HOUR_S) is None
+    assert watch.add("310000", 60, now + HOUR_S) is not None
+
+
 def test_made_up_authorities_fill_no_memory_and_silence_no_jump() -> None:
     """Beyond the limit the longest silent is forgotten; a jump stays told, one that comes again is told again."""
     watch = RedWatch(START, authorities_max=3)
@@ -120,6 +131,7 @@ def test_made_up_authorities_fill_no_memory_and_silence_no_jump() -> None:
     assert len(watch.current(now + HOUR_S)) == 3
 
 
+@settings(deadline=None, derandomize=True)
 @given(st.lists(st.tuples(st.integers(0, 400), st.integers(0, 200)), max_size=40))
 def test_it_agrees_with_a_plain_list(adds: list[tuple[int, int]]) -> None:
     """In time order: told once an hour, when it reaches 50 and thrice the busiest of the 167 before it."""
