@@ -46,9 +46,10 @@ def beijing_utc_s(value: object) -> int | None:
         return None
     year, month, day, hour, minute, second = map(int, match.groups())
     try:
-        return int(datetime(year, month, day, hour, minute, second, tzinfo=_BEIJING).timestamp())
+        utc_s = int(datetime(year, month, day, hour, minute, second, tzinfo=_BEIJING).timestamp())
     except ValueError:  # a 30th of February
         return None
+    return utc_s if utc_s > 0 else None  # 0 means "not said" in a finding
 
 
 def region(value: object) -> str:
