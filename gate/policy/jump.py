@@ -8,9 +8,10 @@ Henan, June 2022: 1,317 people within two days, by an authority whose ordinary h
 see: fewer than 50 an hour; up to 98 astride the full hour; an authority that trebles no faster than week by week.
 """
 
-from array import array
 from collections import OrderedDict
 from dataclasses import dataclass
+
+import numpy as np
 
 HOUR_S = 3600
 HOURS = 7 * 24  # of the week, so that every weekday's habit is in it
@@ -42,7 +43,7 @@ class _Week:
     __slots__ = ("_counts", "_newest")
 
     def __init__(self) -> None:
-        self._counts = array("I", bytes(4 * HOURS))
+        self._counts = np.zeros(HOURS, np.uint32)
         self._newest = 0
 
     def add(self, hour: int, count: int) -> tuple[int, int]:
@@ -53,8 +54,11 @@ class _Week:
             self._counts[begun % HOURS] = 0
         self._newest = max(self._newest, hour)
         at = hour % HOURS
-        total = self._counts[at] = min(self._counts[at] + count, _COUNT_MAX)
-        return total, max((*self._counts[:at], *self._counts[at + 1 :]))
+        total = min(int(self._counts[at]) + count, _COUNT_MAX)
+        self._counts[at] = 0
+        busiest = int(self._counts.max())
+        self._counts[at] = total
+        return total, busiest
 
 
 class RedWatch:
