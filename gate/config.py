@@ -11,6 +11,7 @@ import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ _REGION = re.compile(r"[0-9]{6}(?:[0-9]{6})?")
 LANES_MAX = 200  # twice the largest gate line of operations.md 2.1; a bound for label values and tasks
 DEVICES_PER_LANE_MAX = 8
 FILE_BYTES_MAX = 1 << 20  # 200 lanes of 8 devices with every setting have 400 kB
+_DAYS_MAX = 366  # a year of special days
 _LISTEN_MAX = 8  # interfaces of one controller
 SOCKET_ROLES = ("operator", "ticketing", "auditor", "lane", "feed")
 
@@ -91,6 +93,18 @@ class Lane:
 
 
 @dataclass(frozen=True, slots=True)
+class Policy:
+    """Which rules, of which day, and what the station does on special days. Days are days in China."""
+
+    rules_dir: Path | None = None  # None: the rules shipped with the service
+    rules_of: date | None = None  # decide by the rules of that day, whatever today is (demonstrations); None: of today
+    checking_until: date | None = None  # the first day on which nobody is checked any more
+    open_days: frozenset[date] = frozenset()  # normal ticketing, nobody is checked
+    closed_days: frozenset[date] = frozenset()
+    certificate_keys: Path | None = None  # file or folder of communities' NAME.keys; None: no paper is believed
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """The whole file."""
 
@@ -104,7 +118,7 @@ class Config:
     console_listen: str = "127.0.0.1:8080"
     journal_keep_days: int = 14
     feeds: tuple[Feed, ...] = ()
-    rules_dir: Path | None = None  # None: the rules shipped with the service
+    policy: Policy = field(default_factory=Policy)
     lanes: tuple[Lane, ...] = ()
     issuers: tuple[IssuerSettings, ...] = ()
 
@@ -140,9 +154,6 @@ def parse(text: str, folder: Path, name: str = "station.toml") -> Config:
 def _config(top: Table) -> Config:
     station, clock, journal = top.table("station"), top.table("clock"), top.table("journal")
     metrics, console, policy = top.table("metrics"), top.table("console"), top.table("policy")
-    rules_dir = policy.file("rules_dir", must_exist=False, default=None)
-    if rules_dir is not None and not rules_dir.is_dir():
-        raise ConfigError("policy.rules_dir", f"{rules_dir} is not a folder: give the folder of the rules")
     data_dir = station.file("data_dir", must_exist=False)
     assert data_dir is not None  # noqa: S101 - no default was given, so it is never None
     if data_dir.exists() and not data_dir.is_dir():
@@ -158,7 +169,7 @@ def _config(top: Table) -> Config:
         console_listen=_console(console),
         journal_keep_days=_between(journal, "keep_days", 14, 1, 366, "days"),
         feeds=tuple(map(_feed, top.tables("feed", 64))),
-        rules_dir=rules_dir,
+        policy=_policy(policy),
         lanes=tuple(map(_lane, top.tables("lane", LANES_MAX))),
         issuers=tuple(map(read_issuer, top.tables("issuer", ISSUERS_MAX))),
     )
@@ -184,6 +195,33 @@ def _between(table: Table, key: str, default: Any, low: float, high: float, unit
     if not low <= value <= high:
         raise ConfigError(table.at(key), f"is {value}: must be {low:g} to {high:g} {unit}".rstrip())
     return value
+
+
+def _policy(table: Table) -> Policy:
+    rules_dir = table.file("rules_dir", must_exist=False, default=None)
+    if rules_dir is not None and not rules_dir.is_dir():
+        raise ConfigError(table.at("rules_dir"), f"{rules_dir} is not a folder: give the folder of the rules")
+    keys = table.file("certificate_keys", must_exist=False, default=None)
+    if keys is not None and not keys.exists():
+        raise ConfigError(table.at("certificate_keys"), f"{keys} is not there: give a .keys file or their folder")
+    days = {key: _days(table, key) for key in ("open_days", "closed_days")}
+    both = sorted(days["open_days"] & days["closed_days"])
+    if both:
+        raise ConfigError(table.at("closed_days"), f"{both[0]} is in open_days too: a day is one of the two")
+    return Policy(
+        rules_dir=rules_dir,
+        rules_of=table.get("rules_of", date, None),
+        checking_until=table.get("checking_until", date, None),
+        certificate_keys=keys,
+        **days,
+    )
+
+
+def _days(table: Table, key: str) -> frozenset[date]:
+    days = table.get(key, list, [])
+    if len(days) > _DAYS_MAX or any(type(day) is not date for day in days):
+        raise ConfigError(table.at(key), f"must be a list of days such as 2020-10-01, at most {_DAYS_MAX}")
+    return frozenset(days)
 
 
 def _languages(table: Table) -> tuple[str, ...]:

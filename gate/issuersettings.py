@@ -45,6 +45,7 @@ PATTERN_MAX = 512  # the longest shipped has 90 characters
 _INTERFACES = ("guangdong-decode", "jiangsu-verify", "hubei-validate", "anhui-id", "zhejiang-level")
 _HOST = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,252}[a-z0-9])?")
 _CITY = re.compile(r"[0-9]{12}")
+_FORM = re.compile(r"[A-Z][A-Z0-9_]{1,31}")
 _FIELD = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 
 
@@ -86,6 +87,7 @@ class IssuerSettings:
     id: str
     code_host: str = ""
     code_pattern: str = ""
+    code_form: str = ""  # which of the issuer's forms the pattern is of; "": the first whose string is not public
     code_keys_file: Path | None = None
     query: Query | None = None
 
@@ -102,8 +104,9 @@ def read_issuer(table: Table) -> IssuerSettings:
     keys = table.file("code_keys_file", must_exist=True, default=None)
     query = _query(table.table("query")) if "query" in table.raw else None
     table.get("query", dict, {})
+    form = _optional(table, "code_form", _FORM, "a form of its issuer.toml, e.g. SSM_PAPER")
     table.done()
-    return IssuerSettings(issuer, host, pattern, keys, query)
+    return IssuerSettings(issuer, host, pattern, form, keys, query)
 
 
 def read_secrets(query: Query) -> Mapping[str, str]:

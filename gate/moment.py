@@ -1,6 +1,11 @@
 """PURE: an instant, taken once per event and handed to everything that judges it."""
 
 from dataclasses import dataclass
+from datetime import date, timedelta
+
+_BEIJING_S = 8 * 3600  # China has one time zone and no summer time; rules, cards and certificates count its days (R18)
+_EPOCH = date(1970, 1, 1)
+_DAY_S = 86_400
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,3 +22,11 @@ class Moment:
     def since(self, earlier: "Moment") -> float:
         """Seconds from `earlier` to this instant, on the monotonic clock."""
         return self.mono_s - earlier.mono_s
+
+    @property
+    def beijing_day(self) -> date:
+        """The day in China; the last day that there is for absurd instants."""
+        return _EPOCH + timedelta(days=min(max(int((self.utc_s + _BEIJING_S) // _DAY_S), 0), _LAST_DAY))
+
+
+_LAST_DAY = (date.max - _EPOCH).days

@@ -1,6 +1,7 @@
 """A TOML file being read: every value checked where it is taken, every error with its place, nothing unknown let by."""
 
 import re
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -93,4 +94,12 @@ def shown(value: object) -> str:
 
 
 _SHOWN_MAX = 80
-_KIND = {str: "string", int: "whole number", float: "number", bool: "true or false", dict: "table", list: "list"}
+_KIND = {
+    str: "string",
+    int: "whole number",
+    float: "number",
+    bool: "true or false",
+    dict: "table",
+    list: "list",
+    date: "day such as 2020-03-26",
+}

@@ -3,11 +3,16 @@
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from gate.cli.errors import NOT_SO
+
+if TYPE_CHECKING:
+    from gate.passage.record import PassageRecord
+    from gate.policy.rules import RuleSet
+    from gate.policy.verdict import Verdict
 
 
 def replay(
@@ -35,7 +40,9 @@ def replay(
         if record.decided_utc_s is None:
             continue  # nothing was looked up: an unread card, staff, crowd
         count += 1
-        verdict = _again(record.findings, record.conditions, record.decided_utc_s, rule_set)
+        verdict = _again(record, rule_set)
+        if record.rule_id == "" and record.reason not in _OF_RULES:
+            continue  # refused for the credential itself, e.g. card and code of two people, before any rule
         # Anti-passback spoke after the rules had granted.
         was = ("GRANT", None) if record.reason == "ALREADY_PASSED" else (record.verdict, record.reason)
         if (verdict.kind, verdict.reason if was[1] else None) == was:
@@ -55,17 +62,24 @@ def replay(
         raise typer.Exit(NOT_SO)
 
 
-def _again(findings: Any, conditions: Any, utc_s: float, rules: Any) -> Any:
+# What `decide` answers without a rule to name.
+_OF_RULES = frozenset({"RULE_SILENT", "RULES_CONTRADICT", "ALREADY_PASSED"})
+
+
+def _again(record: "PassageRecord", rules: "RuleSet") -> "Verdict":
     from gate.moment import Moment
     from gate.policy.condition import Cause, Condition
-    from gate.policy.decide import Question, decide
+    from gate.policy.decide import decide
+    from gate.policy.question import Question, circumstances_from
 
     present = set()
-    for text in conditions:
+    for text in record.conditions:
         cause, _, of = text.rstrip(")").partition("(")
         present.add(Condition(Cause(cause), of))
-    question = Question(tuple(map(_finding, findings)), frozenset(present))
-    return decide(question, rules, Moment(utc_s, 0.0))
+    given = circumstances_from(record.circumstances)
+    question = Question(tuple(map(_finding, record.findings)), frozenset(present), given)
+    assert record.decided_utc_s is not None  # noqa: S101 - the caller leaves the others out
+    return decide(question, rules, Moment(record.decided_utc_s, 0.0))
 
 
 def _finding(noted: Mapping[str, Any]) -> Any:

@@ -65,13 +65,24 @@ def check_config(file: Annotated[Path, typer.Argument(help="The station's TOML f
 def _open_files(file: Path, config: "Config") -> None:
     """Read every file that the station would at its start, so that good here is good there."""
     from gate.config import ConfigError
+    from gate.issuersettings import read_secrets
     from gate.policy.rules import RuleError
-    from gate.station.station import read_rules
+    from gate.station.station import read_code_keys, station_issuers, station_rules
+    from gate.sync.certkeys import load_community_keys
     from gate.sync.keyring import KeyFileError, load_peppers, load_public_keys
 
     path = "policy.rules_dir"
     try:
-        read_rules(config.rules_dir)
+        station_rules(config.policy)
+        station_issuers(config)
+        path = "policy.certificate_keys"
+        if config.policy.certificate_keys:
+            load_community_keys(config.policy.certificate_keys)
+        path = "issuer"
+        read_code_keys(config)
+        for issuer in config.issuers:
+            if issuer.query:
+                read_secrets(issuer.query)
         for index, feed in enumerate(config.feeds):
             path = f"feed[{index}].public_keys_file"
             load_public_keys(feed.public_keys_file, feed.issuer)
@@ -96,13 +107,14 @@ def check_rules(
     """
     from gate.config import ConfigError
     from gate.policy.cases import parse_cases
-    from gate.station.station import read_rules, rule_texts
+    from gate.station.station import read_issuers, read_rules, rule_texts
 
     if folder is not None and not folder.is_dir():
         raise ConfigError("folder", f"{folder} is not a folder: give the one that holds the rules")
     if folder is not None and not rule_texts(folder):
         raise ConfigError("folder", f"{folder} holds no rule.toml: give the one that holds the rules")
     rules = read_rules(folder)
+    issuers = read_issuers(folder)
     count = 0
     problems = []
     for name, text in rule_texts(folder, "cases.toml").items():
@@ -111,6 +123,7 @@ def check_rules(
             problems += [f"{name}: {problem}" for problem in (case.problem(rules),) if problem]
     for problem in problems:
         print(problem)
-    print(f"{len(rules.rules)} rules, {count} cases: {f'{len(problems)} wrong' if problems else 'good'}")
+    good = f"{len(problems)} wrong" if problems else "good"
+    print(f"{len(issuers.by_id)} issuers, {len(rules.rules)} rules, {count} cases: {good}")
     if problems:
         raise typer.Exit(NOT_SO)

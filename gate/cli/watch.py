@@ -5,11 +5,13 @@ import os
 import re
 import sys
 from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
 from typing import Annotated, Any
 
 import typer
 
 from gate.cli.errors import NOT_SO, OUTSIDE_FAILED, WRONG_USE
+from gate.cli.secret import from_standard_input
 from gate.config import ConfigError
 
 DEADLINE_S = 5.0  # a controller on the same machine answers in milliseconds
@@ -201,10 +203,16 @@ def query(
     order_id: Annotated[str, typer.Option(help="The order it belongs to; never a name.")],
     document_type: Annotated[str, typer.Option(help="RESIDENT_ID, PASSPORT, …")] = "RESIDENT_ID",
     code: Annotated[bool, typer.Option("--code", help="Ask by a health code's text instead of a document.")] = False,
+    travel_time: Annotated[
+        datetime | None, typer.Option(help="When the journey begins, in China; absent: now.")
+    ] = None,
+    destination: Annotated[str, typer.Option(help="GB/T 2260 code whose rules decide; absent: the station's.")] = "",
     controller: Controller = _TICKETING,
     json: Json = False,
 ) -> None:
     """Ask for one status as a ticket system does. The number or code is read from standard input, never from arguments.
+
+    With --travel-time and --destination: what would be decided then and there, and by which rule.
 
     Exit 0 for GRANT, 1 for DENY and REFER. Example: gate query --purpose test --order-id 1 < number.txt
     """
@@ -212,7 +220,10 @@ def query(
 
     request = status_pb2.CheckStatusRequest(purpose=purpose, order_id=order_id)
     kind = None if code else _document_type(document_type)
-    secret = _from_standard_input("the health code's text" if code else "the document's number")
+    if travel_time is not None:
+        request.travel_time.FromDatetime(travel_time.replace(tzinfo=timezone(timedelta(hours=8))))
+    request.destination_region = destination
+    secret = from_standard_input("the health code's text" if code else "the document's number")
     if kind is None:
         request.code_content = secret
     else:
@@ -225,7 +236,10 @@ def query(
     else:
         verdict = _name(status_pb2.Verdict, "VERDICT_", reply.verdict)
         sentence, next_step = _worded(reply.reason.sentence), _worded(reply.reason.next_step)
-        print(f"{verdict} {_reason(reply.reason.code)}: {sentence} {next_step}")
+        by = f" ({reply.rule_id})" if reply.rule_id else ""
+        print(f"{verdict} {_reason(reply.reason.code)}{by}: {sentence} {next_step}")
+        if reply.reason.correction_reference:
+            print(f"To have it corrected, call {reply.reason.appeal_reference}: {reply.reason.correction_reference}")
     if reply.verdict != status_pb2.VERDICT_GRANT:
         raise typer.Exit(NOT_SO)
 
@@ -243,28 +257,6 @@ def _document_type(name: str) -> Any:
     if name.upper() not in known:
         raise ConfigError("--document-type", f"is {name!r}: must be one of {', '.join(known)}")
     return known[name.upper()]
-
-
-_STDIN_BYTES_MAX = 1 << 16  # sixteen times the longest code that a controller takes
-
-
-def _from_standard_input(what: str) -> str:
-    """One secret: arguments stand in the list of processes, where everybody on the machine can read them."""
-    if sys.stdin.isatty():
-        from getpass import getpass
-
-        text = getpass(f"{what} (is not shown): ")
-    else:
-        raw = sys.stdin.buffer.read(_STDIN_BYTES_MAX + 1)
-        if len(raw) > _STDIN_BYTES_MAX:
-            raise ConfigError("standard input", f"has more than {_STDIN_BYTES_MAX} bytes: give {what} alone")
-        try:
-            text = raw.decode("utf-8")
-        except UnicodeDecodeError:
-            raise ConfigError("standard input", f"is not UTF-8 text: give {what} so") from None
-    if not text.strip():
-        raise ConfigError("standard input", f"is empty: give {what}, e.g. < FILE")
-    return text.strip()
 
 
 def _json(value: Any) -> str:

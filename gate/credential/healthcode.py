@@ -46,6 +46,12 @@ class HealthCode:
     region: str = ""  # GB/T 2260, six digits
     seal: TransitCode | None = field(default=None, repr=False)
 
+    @property
+    def ends_utc_s(self) -> float:
+        """When a dynamic code says that it ends, without any skew; of a static one there is no such instant."""
+        aged = (self.issued_utc_s or 0.0) + (self.max_age_s or 0.0)
+        return aged if self.valid_until_utc_s is None else min(aged, self.valid_until_utc_s)
+
 
 @dataclass(frozen=True, slots=True)
 class UnusableCode:
@@ -108,10 +114,7 @@ def judge_time(
         return CodeProblem.CODE_TIME_UNCHECKED
     if code.issued_utc_s > now.utc_s + skew_s:
         return CodeProblem.CODE_FROM_FUTURE
-    ends = [code.issued_utc_s + (code.max_age_s or 0.0)]
-    if code.valid_until_utc_s is not None:
-        ends.append(code.valid_until_utc_s)
-    return CodeProblem.CODE_EXPIRED if now.utc_s > min(ends) + skew_s else None
+    return CodeProblem.CODE_EXPIRED if now.utc_s > code.ends_utc_s + skew_s else None
 
 
 def _read_as(form: Form, rest: str, text: str) -> HealthCode | UnusableCode | None:

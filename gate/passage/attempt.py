@@ -1,12 +1,14 @@
 """One person's way through a lane, from presentation to the line in the journal."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from gate.feed.noted import note
 from gate.moment import Moment
 from gate.passage.commands import Direction
+from gate.passage.events import StatusFound
 from gate.passage.record import PassageRecord
-from gate.policy.decide import Question
+from gate.policy.question import Question
 from gate.policy.verdict import Reason, Verdict, VerdictKind
 
 
@@ -17,12 +19,14 @@ class Attempt:
     passage_id: str
     lane: str
     direction: Direction
-    credential: str  # CARD, CODE, CARD_AND_CODE, NONE
+    credential: str  # a CredentialKind
     started: Moment
     question: Question = field(default_factory=lambda: Question(()))
     verdict: Verdict | None = None
     decided: Moment | None = None  # the instant that the question was decided at
-    traveller: bytes = field(default=b"", repr=False)
+    travellers: tuple[bytes, ...] = field(default=(), repr=False)  # their marks for anti-passback
+    references: Mapping[str, str] = field(default_factory=dict)  # issuer -> correction reference; never written down
+    token: bytes = field(default=b"", repr=False)  # the mark of a dynamic code; b"" without one
     subject: bytes = field(default=b"", repr=False)
     stages_us: tuple[tuple[str, int], ...] = ()
     staged: Moment | None = None  # when the last stage ended
@@ -32,9 +36,16 @@ class Attempt:
         spent_us = round(now.since(self.staged or self.started) * 1e6)
         return replace(self, stages_us=(*self.stages_us, (name, spent_us)), staged=now)
 
-    def found(self, question: Question, traveller: bytes, subject: bytes, now: Moment) -> "Attempt":
+    def found(self, found: StatusFound, now: Moment) -> "Attempt":
         """The same attempt with what is known of its person, about to be decided."""
-        return replace(self, question=question, decided=now, traveller=traveller, subject=subject)
+        return replace(
+            self,
+            question=found.question,
+            decided=now,
+            travellers=found.travellers,
+            subject=found.subject,
+            references=found.references,
+        )
 
     def with_verdict(self, verdict: Verdict) -> "Attempt":
         """The same attempt with its verdict."""
@@ -63,5 +74,7 @@ class Attempt:
             stages_us=dict(self.stages_us),
             findings=tuple(map(note, self.question.findings)),
             conditions=tuple(sorted(map(str, self.question.conditions))),
+            circumstances=self.question.circumstances.noted(),
+            spoken=tuple(map(str, verdict.spoken)),
             subject=self.subject,
         )

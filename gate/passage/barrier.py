@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 
 from gate.moment import Moment
 from gate.passage.attempt import Attempt
+from gate.passage.claims import Claims
 from gate.passage.commands import Command, Direction, EndHold, HoldOpen, Release, Say, Show, WriteRecord
-from gate.policy.antipassback import AntiPassback
 from gate.policy.verdict import Reason, VerdictKind
 
 
@@ -142,7 +142,7 @@ class Barrier:
     def __init__(
         self,
         lane: str,
-        passback: AntiPassback,
+        claims: Claims,
         new_id: Callable[[], str],
         release_within_s: float,
         tailgate_s: float,
@@ -157,7 +157,7 @@ class Barrier:
         self._board_may_hold = True
         self._direction = Direction.ENTRY
         self._lane = lane
-        self._passback = passback
+        self._claims = claims
         self._new_id = new_id
         self._within_s = release_within_s
         self._tailgate_s = tailgate_s
@@ -254,8 +254,7 @@ class Barrier:
     def _end_passed(self, now: Moment) -> list[Command]:
         self._last_passed_s = now.mono_s
         attempt = self._spent().stage("passage", now)
-        if attempt.traveller:
-            self._passback.keep(attempt.traveller, attempt.direction, now)
+        self._claims.keep(attempt, now)
         return [WriteRecord(attempt.record("PASSED")), Show(None, None)]
 
     def _end_lapsed(self, now: Moment) -> list[Command]:
@@ -328,6 +327,5 @@ class Barrier:
 
     def _end(self, attempt: Attempt, outcome: str) -> list[Command]:
         """Nobody passed on this grant that we know of: the traveller may try again."""
-        if attempt.traveller:
-            self._passback.give_back(attempt.traveller, attempt.direction)
+        self._claims.give_back(attempt)
         return [WriteRecord(attempt.record(outcome))]

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from gate.credential.presentation import Presentation
 from gate.passage.record import PassageRecord
+from gate.policy.question import Question
 from gate.policy.verdict import Reason, VerdictKind
 
 
@@ -32,6 +33,18 @@ class FindStatus:
 
     query: int
     presentation: Presentation
+    guardian: bool = False  # somebody released here a moment ago may take this one along
+
+
+@dataclass(frozen=True, slots=True)
+class AskIssuers:
+    """Ask these issuers online, at most `within_s`; answer with `StatusFound(query, …)`: `question` and their word."""
+
+    query: int
+    presentation: Presentation
+    question: Question
+    issuers: tuple[str, ...]
+    within_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +72,8 @@ class Show:
 
     verdict: VerdictKind | None
     reason: Reason | None
+    rule_id: str = ""  # whose words are shown; "": the reason's
+    reference: str = ""  # correction reference that the passenger may read to 12345 (R12)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,4 +97,4 @@ class WriteRecord:
     record: PassageRecord
 
 
-Command = FindStatus | Release | HoldOpen | EndHold | Show | Say | WakeAt | WriteRecord
+Command = FindStatus | AskIssuers | Release | HoldOpen | EndHold | Show | Say | WakeAt | WriteRecord

@@ -1,11 +1,14 @@
 """What happens at a lane. Each is handed to `Lane.handle` with the one Moment taken when it happened."""
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
+from gate.credential.certificate import Certificate
 from gate.credential.healthcode import HealthCode
 from gate.credential.idcard import IdCard
+from gate.feed.finding import Silence, Unanswered
 from gate.passage.commands import Direction, LaneMode
-from gate.policy.decide import Question
+from gate.policy.question import Question
 from gate.policy.verdict import Reason
 
 
@@ -19,9 +22,18 @@ class CardRead:
 
 @dataclass(frozen=True, slots=True)
 class CodeScanned:
-    """A health code was scanned and recognised."""
+    """A health code was scanned, recognised, and good as far as it says itself."""
 
     code: HealthCode
+    direction: Direction
+    token: bytes = field(default=b"", repr=False)  # the mark of a dynamic code: a hash with the process's random key
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateScanned:
+    """A community's paper certificate was scanned; whether it counts is known with the card."""
+
+    certificate: Certificate
     direction: Direction
 
 
@@ -35,12 +47,20 @@ class ReadFailed:
 
 @dataclass(frozen=True, slots=True)
 class StatusFound:
-    """The answer to `FindStatus`: what every subscribed issuer says, and the traveller's marks."""
+    """The answer to `FindStatus` or `AskIssuers`: what the issuers say, and the traveller's marks."""
 
     query: int
     question: Question
-    traveller: bytes = field(repr=False)  # for anti-passback: a hash with the process's random key
+    travellers: tuple[bytes, ...] = field(repr=False)  # for anti-passback: hashes with the process's random key
     subject: bytes = field(repr=False)  # for the journal, which hashes it again with the day's key
+    askable: tuple[str, ...] = ()  # issuers who may know more and can be asked now
+    problem: Reason | None = None  # what is wrong with the credentials, e.g. card and code are of two people
+    references: Mapping[str, str] = field(default_factory=dict)  # issuer -> correction reference, for who is refused
+
+    def unanswered(self) -> "StatusFound":
+        """The same when the issuers that were asked have said nothing in time."""
+        late = tuple(Unanswered(issuer, Silence.LATE) for issuer in self.askable)
+        return replace(self, question=replace(self.question, findings=(*self.question.findings, *late)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,11 +122,12 @@ class EmergencyReset:
 
 @dataclass(frozen=True, slots=True)
 class StaffReleased:
-    """Staff let one person through."""
+    """Staff let one person through; `reason` says on which ground."""
 
     operator: str
     why: str
     direction: Direction
+    reason: Reason = Reason.STAFF_RELEASE  # or PAPER_CONFIRMED
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,9 +153,11 @@ class Stopped:
     """The controller stops now: who is still under way is written down as such."""
 
 
+Presented = CardRead | CodeScanned | CertificateScanned | ReadFailed
 Event = (
     CardRead
     | CodeScanned
+    | CertificateScanned
     | ReadFailed
     | StatusFound
     | ReleaseAccepted

@@ -1,29 +1,28 @@
 """One lane, one person after the other: events in, commands out. No IO and no clock; the runner does and times both."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from gate.credential.healthcode import HealthCode
-from gate.credential.idcard import IdCard
 from gate.credential.presentation import Presentation
 from gate.moment import Moment
 from gate.passage import events
 from gate.passage.attempt import Attempt
 from gate.passage.barrier import Barrier, BarrierState, Trigger
-from gate.passage.commands import Command, Direction, FindStatus, LaneMode, Say, Show, WakeAt, WriteRecord
+from gate.passage.claims import Claims
+from gate.passage.commands import AskIssuers, Command, Direction, FindStatus, LaneMode, Say, Show, WakeAt, WriteRecord
+from gate.passage.family import Family
 from gate.passage.pairing import FRONT, FrontAction, FrontState, FrontTrigger
-from gate.policy.antipassback import AntiPassback
 from gate.policy.decide import decide
 from gate.policy.rules import RuleSet
-from gate.policy.verdict import Reason, Verdict, VerdictKind
+from gate.policy.verdict import Ask, Reason, Verdict, VerdictKind
 
 
 @dataclass(frozen=True, slots=True)
 class LaneTimes:
     """The limits of a lane's waits, in seconds."""
 
-    pairing_window_s: float = 5.0  # how long a code waits for its card: time to take a card out
-    lookup_limit_s: float = 0.8  # health-codes.md 3.1: never wait longer in the lane
+    pairing_window_s: float = 5.0  # how long a code waits for its card, or a card for a code: time to take one out
+    lookup_limit_s: float = 0.8  # health-codes.md 3.1: never wait longer for a store or an issuer in the lane
     release_within_s: float = 8.0  # the longest passage wait of the controllers in devices.md 3.1 (PERCo ST-01)
     tailgate_s: float = 2.0  # a second person this soon after the first followed on the same release
     sign_s: float = 3.0  # how long a verdict stays on the sign when nothing else happens
@@ -38,17 +37,32 @@ _SILENT_MODES = {
 _ONE_WAY = {LaneMode.ENTRY: Direction.ENTRY, LaneMode.EXIT: Direction.EXIT}
 
 
+def _shown(event: events.CardRead | events.CodeScanned | events.CertificateScanned) -> tuple[Presentation, bytes]:
+    """What was presented, and the mark of a dynamic code."""
+    match event:
+        case events.CardRead(card=card):
+            return Presentation(card=card), b""
+        case events.CodeScanned(code=code, token=token):
+            return Presentation(code=code), token
+        case events.CertificateScanned(certificate=certificate):
+            return Presentation(certificate=certificate), b""
+
+
 class Lane:
-    """Runs both tables of one lane. `has_turnstile` False: verdicts are shown and nobody is counted."""
+    """Runs both tables of one lane. `has_turnstile` False: verdicts are shown and nobody is counted.
+
+    `reads`: what its validator can read, and so what a passenger may be asked for.
+    """
 
     def __init__(
         self,
         lane_id: str,
         mode: LaneMode,
         rules: RuleSet,
-        passback: AntiPassback,
+        claims: Claims,
         new_id: Callable[[], str],
         has_turnstile: bool = True,
+        reads: frozenset[Ask] = frozenset({Ask.CARD, Ask.CODE}),
         times: LaneTimes | None = None,
         emergency: bool = False,
     ) -> None:
@@ -58,12 +72,16 @@ class Lane:
         self.emergency_input = False
         self.has_turnstile = has_turnstile
         self._rules = rules
-        self._passback = passback
+        self._claims = claims
+        self._reads = reads
         self._new_id = new_id
         self._times = times or LaneTimes()
-        self.barrier = Barrier(lane_id, passback, new_id, self._times.release_within_s, self._times.tailgate_s)
+        self.barrier = Barrier(lane_id, claims, new_id, self._times.release_within_s, self._times.tailgate_s)
         self._attempt: Attempt | None = None
-        self._code: HealthCode | None = None
+        self._presentation = Presentation()
+        self._found: events.StatusFound | None = None
+        self._asked = False  # the issuers, about the attempt at the front
+        self._family = Family()
         self._query = 0
         self._front_deadline_s: float | None = None
         self._sign_deadline_s: float | None = None
@@ -121,7 +139,7 @@ class Lane:
 
     def _take(self, event: events.Event, now: Moment) -> list[Command]:
         match event:
-            case events.CardRead() | events.CodeScanned() | events.ReadFailed():
+            case events.CardRead() | events.CodeScanned() | events.CertificateScanned() | events.ReadFailed():
                 return self._presented(event, now)
             case events.StatusFound(query=query) if query == self._query:
                 return self._step(FrontTrigger.FOUND, event, now)
@@ -157,7 +175,7 @@ class Lane:
 
     # --- the front -----------------------------------------------------------------------------------------------
 
-    def _presented(self, event: events.CardRead | events.CodeScanned | events.ReadFailed, now: Moment) -> list[Command]:
+    def _presented(self, event: events.Presented, now: Moment) -> list[Command]:
         _, why_not = self.resting_sign
         if why_not is not None:
             return [Show(None, None), Say(why_not)]
@@ -166,24 +184,36 @@ class Lane:
         match event:
             case events.CardRead():
                 return self._step(FrontTrigger.CARD, event, now)
-            case events.CodeScanned():
+            case events.CodeScanned() if not self._fresh(event, now):
+                return self._step(FrontTrigger.UNREAD, events.ReadFailed(Reason.CODE_REPLAYED, event.direction), now)
+            case events.CodeScanned() | events.CertificateScanned():
                 return self._step(FrontTrigger.CODE, event, now)
             case events.ReadFailed():
                 return self._step(FrontTrigger.UNREAD, event, now)
 
+    def _fresh(self, event: events.CodeScanned, now: Moment) -> bool:
+        """Whether nobody else shows, or has used, this dynamic code; a lane that is busy does not look at it."""
+        if not event.token or self.front in (FrontState.CHECKING, FrontState.ASKING):
+            return True
+        return self._claims.show(event.token, self.id, now, event.code.ends_utc_s)
+
     def _step(self, trigger: FrontTrigger, event: events.Event, now: Moment) -> list[Command]:
         self.front, action = FRONT[self.front][trigger]
         match action, event:
-            case FrontAction.ASK_STATUS, events.CardRead(card=card, direction=direction):
-                return self._ask_status(card, direction, now)
-            case FrontAction.ASK_FOR_CARD, events.CodeScanned(code=code, direction=direction):
-                return self._ask_for_card(code, direction, now)
+            case FrontAction.LOOK_UP, events.CardRead() | events.CodeScanned() | events.CertificateScanned():
+                return self._look_up(event, now)
             case FrontAction.SAY_UNREAD, events.ReadFailed(why=why, direction=direction):
                 return self._say_unread(why, direction, now)
             case FrontAction.DECIDE, events.StatusFound():
                 return self._decide(event, now)
-            case FrontAction.REFER_CODE_ALONE, _:
-                return self._refuse(self._given_up(), Verdict(VerdictKind.REFER, Reason.CODE_NEEDS_CARD, rule_id=""))
+            case FrontAction.DECIDE_UNANSWERED, _ if self._found:
+                return self._decide(self._found.unanswered(), now)
+            case FrontAction.ASK_ISSUERS, _ if self._found:
+                return self._ask_issuers(self._found, now)
+            case FrontAction.ASK_FOR_MORE, _:
+                return self._ask_for_more(now)
+            case FrontAction.SETTLE, _:
+                return self._settle(self._given_up(), now)
             case FrontAction.REFER_LATE, _:
                 return self._refuse(self._given_up(), Verdict(VerdictKind.REFER, Reason.LOOKUP_LATE, rule_id=""))
             case FrontAction.LET_GO, _:
@@ -195,65 +225,125 @@ class Lane:
                 return [Show(VerdictKind.REFER, Reason.LANE_BUSY)]
         return []
 
-    def _ask_status(self, card: IdCard, direction: Direction, now: Moment) -> list[Command]:
-        kind = "CARD_AND_CODE" if self._code else "CARD"
-        started = self._attempt.started if self._attempt else now
-        attempt = Attempt(self._new_id(), self.id, direction, kind, started)
-        self._attempt = attempt.stage("pairing", now) if self._attempt else attempt
-        presentation = Presentation(card, self._code)
-        self._code = None
+    def _look_up(
+        self, event: events.CardRead | events.CodeScanned | events.CertificateScanned, now: Moment
+    ) -> list[Command]:
+        more, token = _shown(event)
+        commands = self._next_person(more, now)
+        attempt = self._attempt or Attempt(self._new_id(), self.id, event.direction, "NONE", now)
+        if self._attempt:
+            attempt = attempt.stage("pairing", now)
+        if not more.card and attempt.token != token:
+            self._claims.let_go(attempt)
+            attempt = replace(attempt, token=token)
+        self._presentation = self._presentation.with_more(more)
+        self._asked = False  # an issuer that could not be asked by the one may be by the other
+        self._attempt = replace(attempt, credential=self._presentation.kind)
         self._query += 1
         self._front_deadline_s = now.mono_s + self._times.lookup_limit_s
-        return [FindStatus(self._query, presentation)]
+        guardian = self._family.takes_along(now)
+        return [*commands, FindStatus(self._query, self._presentation, guardian)]
 
-    def _ask_for_card(self, code: HealthCode, direction: Direction, now: Moment) -> list[Command]:
-        self._code = code
-        self._attempt = Attempt(self._new_id(), self.id, direction, "CODE", now)
+    def _next_person(self, more: Presentation, now: Moment) -> list[Command]:
+        """Another card than the one that waits for its code: the person before has left or is told so."""
+        held, shown = self._presentation.document, more.document
+        if self._attempt is None or held is None or shown is None or held == shown:
+            return []
+        return self._settle(self._given_up(), now)
+
+    def _ask_issuers(self, found: events.StatusFound, now: Moment) -> list[Command]:
+        self._asked = True
+        self._query += 1
+        self._front_deadline_s = now.mono_s + self._times.lookup_limit_s
+        within_s = self._times.lookup_limit_s
+        return [AskIssuers(self._query, self._presentation, found.question, found.askable, within_s)]
+
+    def _ask_for_more(self, now: Moment) -> list[Command]:
         self._front_deadline_s = now.mono_s + self._times.pairing_window_s
-        return [Show(VerdictKind.REFER, Reason.CODE_NEEDS_CARD), Say(Reason.CODE_NEEDS_CARD)]
+        verdict = self._attempt.verdict if self._attempt else None
+        assert verdict is not None  # noqa: S101 - only a decided attempt waits for more
+        if self._presentation.card:
+            return [Show(VerdictKind.REFER, Reason.CARD_NEEDS_CODE), Say(Reason.CARD_NEEDS_CODE)]
+        return [Show(verdict.kind, verdict.reason, verdict.rule_id), Say(verdict.reason)]
 
     def _say_unread(self, why: Reason, direction: Direction, now: Moment) -> list[Command]:
-        kind = "CODE" if why.startswith("CODE") else "CARD"
+        kind = "CARD" if why.startswith("CARD") else "CERTIFICATE" if why.startswith("CERTIFICATE") else "CODE"
         attempt = Attempt(self._new_id(), self.id, direction, kind, now)
         return self._refuse(attempt, Verdict(VerdictKind.REFER, why, rule_id=""))
 
     def _given_up(self) -> Attempt:
         """The attempt at the front, which nobody waits for any more."""
         self._front_deadline_s = None
-        self._code = None
+        self._presentation = Presentation()
+        self._found = None
+        self._asked = False
         self._query += 1  # a late answer finds its question gone
-        return self._taken()
-
-    def _decide(self, found: events.StatusFound, now: Moment) -> list[Command]:
-        self._front_deadline_s = None
-        attempt = self._taken().found(found.question, found.traveller, found.subject, now).stage("lookup", now)
-        verdict = decide(found.question, self._rules, now)
-        if verdict.kind is not VerdictKind.GRANT:
-            return self._refuse(attempt, verdict)
-        if not self.has_turnstile:
-            record = attempt.with_verdict(verdict).record("SHOWN")
-            return [WriteRecord(record), Show(verdict.kind, verdict.reason), Say(verdict.reason)]
-        if not self._passback.claim(found.traveller, attempt.direction, now):
-            return self._refuse(attempt, Verdict(VerdictKind.DENY, Reason.ALREADY_PASSED, verdict.rule_id))
-        return self.barrier.grant(attempt.with_verdict(verdict), now)
-
-    def _refuse(self, attempt: Attempt, verdict: Verdict) -> list[Command]:
-        outcome = "NOT_RELEASED" if self.has_turnstile else "SHOWN"
-        record = attempt.with_verdict(verdict).record(outcome)
-        return [Show(verdict.kind, verdict.reason), Say(verdict.reason), WriteRecord(record)]
-
-    def _taken(self) -> Attempt:
         attempt, self._attempt = self._attempt, None
         if attempt is None:
             raise AssertionError(f"front {self.front} without an attempt")
         return attempt
+
+    def _decide(self, found: events.StatusFound, now: Moment) -> list[Command]:
+        attempt = self._attempt
+        assert attempt is not None  # noqa: S101 - CHECKING and ASKING have one
+        stage = "asking" if self._asked else "lookup"
+        self._found = found
+        attempt = attempt.found(found, now).stage(stage, now)
+        if found.problem is not None:
+            self._attempt = attempt.with_verdict(Verdict(VerdictKind.REFER, found.problem, rule_id=""))
+            return self._step(FrontTrigger.FINAL, found, now)
+        verdict = decide(found.question, self._rules, now)
+        self._attempt = attempt.with_verdict(verdict)
+        return self._step(self._what_is_missing(verdict, found), found, now)
+
+    def _what_is_missing(self, verdict: Verdict, found: events.StatusFound) -> FrontTrigger:
+        """The first thing that the rule wants tried, that was not yet, and that this lane can try."""
+        have_code = self._presentation.code is not None or self._presentation.certificate is not None
+        for ask in verdict.ask_first:
+            if ask is Ask.ISSUER and found.askable and not self._asked:
+                return FrontTrigger.NEEDS_ISSUER
+            missing = self._presentation.card is None if ask is Ask.CARD else not have_code
+            if ask is not Ask.ISSUER and missing and ask in self._reads:
+                return FrontTrigger.NEEDS_MORE
+        return FrontTrigger.FINAL
+
+    def _settle(self, attempt: Attempt, now: Moment) -> list[Command]:
+        """The verdict that the attempt has stands."""
+        verdict = attempt.verdict
+        assert verdict is not None  # noqa: S101 - only a decided attempt is settled
+        if verdict.kind is not VerdictKind.GRANT:
+            return self._refuse(attempt, verdict)
+        if not self.has_turnstile:
+            self._claims.spend(attempt)
+            return [
+                WriteRecord(attempt.record("SHOWN")),
+                Show(verdict.kind, verdict.reason, verdict.rule_id),
+                Say(verdict.reason),
+            ]
+        terms = self._rules.terms_on(now.beijing_day)
+        assert terms is not None  # noqa: S101 - `decide` grants nothing without terms
+        if not self._claims.claim(attempt, now, terms.repeat_after_s):
+            return self._refuse(attempt, replace(verdict, kind=VerdictKind.DENY, reason=Reason.ALREADY_PASSED))
+        self._family.granted(verdict.reason, terms, now)
+        return self.barrier.grant(attempt, now)
+
+    def _refuse(self, attempt: Attempt, verdict: Verdict) -> list[Command]:
+        self._claims.let_go(attempt)
+        outcome = "NOT_RELEASED" if self.has_turnstile else "SHOWN"
+        record = attempt.with_verdict(verdict).record(outcome)
+        reference = attempt.references.get(verdict.issuer, "")
+        return [
+            Show(verdict.kind, verdict.reason, verdict.rule_id, reference),
+            Say(verdict.reason),
+            WriteRecord(record),
+        ]
 
     # --- staff and emergency -------------------------------------------------------------------------------------
 
     def _staff_released(self, event: events.StaffReleased, now: Moment) -> list[Command]:
         if not self.has_turnstile or self._stopped:
             return []
-        verdict = Verdict(VerdictKind.GRANT, Reason.STAFF_RELEASE, rule_id="")
+        verdict = Verdict(VerdictKind.GRANT, event.reason, rule_id="")
         attempt = Attempt(self._new_id(), self.id, event.direction, "NONE", now).with_verdict(verdict)
         return self.barrier.grant(attempt, now)
 

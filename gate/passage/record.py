@@ -11,6 +11,8 @@ class CredentialKind(enum.StrEnum):
     CARD = "CARD"
     CODE = "CODE"
     CARD_AND_CODE = "CARD_AND_CODE"
+    CERTIFICATE = "CERTIFICATE"
+    CARD_AND_CERTIFICATE = "CARD_AND_CERTIFICATE"
     NONE = "NONE"
 
 
@@ -53,6 +55,8 @@ class PassageRecord:
     stages_us: Mapping[str, int]  # stage name -> microseconds
     findings: tuple[Mapping[str, object], ...] = ()  # what `decide` was given, without any key; JSON values only
     conditions: tuple[str, ...] = ()  # degraded causes at that instant
+    circumstances: Mapping[str, str | bool] = field(default_factory=dict)  # what `decide` was given beside the findings
+    spoken: tuple[str, ...] = ()  # every rule that applied: "id VERDICT REASON"
     subject: bytes = field(default=b"", repr=False)  # opaque subject key; only HMAC(day key, subject) is written
 
 

@@ -1,132 +1,150 @@
-"""The decision: what is known of one person, the rules and the instant in; one verdict out. Alike for gate and till."""
+"""The decision: what is known of one person, the rules and the instant in; one verdict out. Alike for gate and till.
+
+Every rule in force is evaluated. What one that speaks overrides does not count; if the rest say one thing, that is the
+verdict, and if they differ it is REFER: two rules that contradict each other are an outcome of their own, and so is no
+rule speaking. Of several rules that say the same, the one whose reason stands first in `Reason` is told: what an issuer
+says of the passenger before what we do not know.
+
+Whatever a rule says, nobody is granted without a ground, and no status is told that no issuer tells now (`_grounded`).
+"""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
 
-from gate.feed.finding import (
-    FUTURE_TOLERANCE_S,
-    Band,
-    Enrolled,
-    Finding,
-    Listed,
-    Missing,
-    NotCovered,
-    NotListed,
-    Told,
-    Unknown,
-)
+from gate.feed.finding import Answered, Certified, Enrolled, Finding, Listed, NotCovered, NotListed, Unanswered
 from gate.feed.records import CredentialStatus
 from gate.moment import Moment
-from gate.policy.condition import Cause, Condition
-from gate.policy.rules import CAUSE_REASON, Outcome, Rule, RuleSet
-from gate.policy.verdict import FindingClass, Reason, Verdict, VerdictKind
+from gate.policy.certlogic import Failure
+from gate.policy.facts import FactBook, Weighed, weigh
+from gate.policy.question import Circumstances, Day, Question
+from gate.policy.rules import Rule, RuleSet
+from gate.policy.verdict import FindingClass, Reason, Spoken, Verdict, VerdictKind
 
-# Statuses that forbid: known from an expired feed they still stop a green of somebody else, because a person must not
-# become green by our holding old data; and never make red, because a person must not be red by it either.
+__all__ = ["Circumstances", "Question", "decide"]
+
+_REASON_ORDER = {reason: number for number, reason in enumerate(Reason)}
+_STATUS_OF = {Reason(f"STATUS_{status}"): status for status in CredentialStatus}
+# Which silence a reason tells of, as `Weighed.why` names it.
+_SILENCE_OF = {
+    Reason.NOT_LISTED: "NOT_LISTED",
+    Reason.NOT_COVERED: "NOT_COVERED",
+    Reason.FEED_EXPIRED: "EXPIRED",
+    Reason.STORE_DAMAGED: "DAMAGED",
+    Reason.ISSUER_UNREACHABLE: "UNANSWERED",
+    Reason.CERTIFICATE_VALID: "CERTIFIED",
+}
+
+
+def decide(question: Question, rules: RuleSet, now: Moment, at: Moment | None = None) -> Verdict:
+    """The verdict at `now`, by the rules of `at` (absent: of now). No rule, or nothing known: REFER, never GRANT."""
+    at = at or now
+    day = at.beijing_day
+    terms = rules.terms_on(day)
+    if terms is None:
+        return Verdict(VerdictKind.REFER, Reason.RULE_SILENT, rule_id="")
+    weighed = weigh(question, terms, now, at)
+    speaking, failed = _speaking(question, rules.in_force(day, question.circumstances.region), weighed, at)
+    spoken = tuple([Spoken(rule.id, rule.then, rule.reason) for rule in speaking])
+    if failed is not None:
+        # A rule that cannot be evaluated might have been the one that forbids.
+        return Verdict(VerdictKind.REFER, Reason.RULE_FAILED, failed.id, spoken=spoken)
+    gone = {rule_id for rule in speaking for rule_id in rules.over[rule.id]}
+    standing = [rule for rule in speaking if rule.id not in gone]
+    if not standing:
+        return Verdict(VerdictKind.REFER, Reason.RULE_SILENT, rule_id="")
+    if len({rule.then for rule in standing}) > 1:
+        return Verdict(VerdictKind.REFER, Reason.RULES_CONTRADICT, rule_id="", spoken=spoken)
+    rule = min(standing, key=lambda rule: (_REASON_ORDER[rule.reason], rule.id))
+    if not _grounded(rule.reason, weighed, question.circumstances):
+        return Verdict(VerdictKind.REFER, Reason.RULE_FAILED, rule.id, spoken=spoken)
+    return _verdict(rule, weighed, spoken)
+
+
+def _speaking(
+    question: Question, rules: Sequence[Rule], weighed: Sequence[Weighed], at: Moment
+) -> tuple[list[Rule], Rule | None]:
+    """The rules that speak, and the first that could not be evaluated."""
+    facts = FactBook(question, weighed, at)
+    speaking: list[Rule] = []
+    for rule in rules:
+        holds = rule.holds(facts.counting(rule.counts))
+        if isinstance(holds, Failure):
+            return speaking, rule
+        if holds:
+            speaking.append(rule)
+    return speaking, None
+
+
+def _grounded(reason: Reason, weighed: Sequence[Weighed], given: Circumstances) -> bool:
+    """Whether what a rule says rests on something: never green by what is missing, old or broken, never red by it."""
+    status = _STATUS_OF.get(reason)
+    if status is not None:
+        return any(one.status is status and one.current for one in weighed)
+    if reason is Reason.CERTIFICATE_VALID:
+        return any(isinstance(one.finding, Certified) and one.current for one in weighed)
+    if reason is Reason.WITH_GUARDIAN:
+        forbidden = any(one.status in _FORBIDDING for one in weighed)
+        return given.guardian and not forbidden
+    return reason is not Reason.CHECKING_ENDED or given.day is Day.OPEN
+
+
 _FORBIDDING = frozenset({CredentialStatus.RED, CredentialStatus.YELLOW})
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
-    """All that a decision depends on besides the rules and the instant; the journal keeps it for replay."""
-
-    findings: tuple[Finding, ...]
-    conditions: frozenset[Condition] = field(default_factory=frozenset)
-
-
-def decide(question: Question, rules: RuleSet, now: Moment) -> Verdict:
-    """The verdict at `now`. No rule in force, or nothing known: REFER, never GRANT."""
-    rule = rules.on(datetime.fromtimestamp(now.utc_s, UTC).date())
-    if rule is None:
-        return Verdict(VerdictKind.REFER, Reason.RULE_SILENT, rule_id="")
-    present = {condition.cause for condition in question.conditions}
-    verdict = _by_findings(question.findings, _Bands(rule, now, Cause.CLOCK_UNTRUSTED not in present))
-    if verdict.kind is VerdictKind.GRANT:
-        for cause, reason in CAUSE_REASON.items():  # in the table's order, so that a replay gives the same reason
-            if cause in present & rule.refusing_causes:
-                return Verdict(VerdictKind.REFER, reason, rule.id)
-    return verdict
-
-
-_NOT_COVERED = Outcome(VerdictKind.REFER, Reason.NOT_COVERED)
-_EXPIRED = Outcome(VerdictKind.REFER, Reason.FEED_EXPIRED)
-
-
-@dataclass(frozen=True, slots=True)
-class _Bands:
-    """What findings are judged by: the rule, the instant, and whether the clock that gave it may be believed."""
-
-    rule: Rule
-    now: Moment
-    clock_trusted: bool
-
-    def of(self, finding: Told | NotListed | NotCovered) -> Band:
-        freshness = finding.freshness
-        limits = self.rule.limits_of(finding.issuer, freshness.partition)
-        return freshness.band(limits, self.now, self.clock_trusted)
-
-    def status(self, finding: Told) -> CredentialStatus:
-        """A status past its own validity, or not yet in effect, is a lapsed report: GREY, never silently green."""
-        lapsed = finding.valid_until_utc_s is not None and finding.valid_until_utc_s <= self.now.utc_s
-        early = finding.effective_utc_s > self.now.utc_s + FUTURE_TOLERANCE_S
-        return CredentialStatus.GREY if lapsed or early else finding.status
-
-
-def _by_findings(findings: Sequence[Finding], bands: _Bands) -> Verdict:
-    rule = bands.rule
-    damaged = [f for f in findings if isinstance(f, Unknown) and f.why is Missing.STORE_DAMAGED]
-    told = [f for f in findings if isinstance(f, Listed | Enrolled)]
-    current = [f for f in told if bands.of(f) is not Band.EXPIRED]
-    best = _first_by_order(current, bands)
-    if best is not None and rule.by_status[bands.status(best)].kind is not VerdictKind.GRANT:
-        return _verdict_of(best, bands)
-    # What is left is a green or nothing: anything that could hide a red comes first.
-    if damaged:
-        return Verdict(VerdictKind.REFER, Reason.STORE_DAMAGED, rule.id, issuer=damaged[0].issuer)
-    expired = [f for f in told if f not in current and (best is None or bands.status(f) in _FORBIDDING)]
-    if expired:
-        return _verdict(expired[0], bands, _EXPIRED, FindingClass.EXPIRED)
-    if best is not None:
-        return _verdict_of(best, bands)
-    return _nobody_tells(findings, bands)
-
-
-def _nobody_tells(findings: Sequence[Finding], bands: _Bands) -> Verdict:
-    """Absent from a list of some colours, unknown to those who know everybody, or only known to be absent long ago."""
-    absent = [f for f in findings if isinstance(f, NotListed | NotCovered)]
-    current = [f for f in absent if bands.of(f) is not Band.EXPIRED]
-    for finding in current:
-        if isinstance(finding, NotListed):
-            return _verdict(finding, bands, bands.rule.absent, FindingClass.NOT_LISTED)
-    for finding in current:
-        return _verdict(finding, bands, _NOT_COVERED, FindingClass.NOT_COVERED)
-    for finding in absent:
-        return _verdict(finding, bands, _EXPIRED, FindingClass.EXPIRED)
-    return Verdict(VerdictKind.REFER, Reason.NOT_COVERED, bands.rule.id)
-
-
-def _first_by_order(told: Sequence[Told], bands: _Bands) -> Told | None:
-    order = bands.rule.order
-    return min(told, key=lambda f: (order.index(bands.status(f)), -f.freshness.as_of_utc_s), default=None)
-
-
-def _verdict_of(finding: Told, bands: _Bands) -> Verdict:
-    how = FindingClass.LISTED if isinstance(finding, Listed) else FindingClass.ENROLLED
-    return _verdict(finding, bands, bands.rule.by_status[bands.status(finding)], how)
-
-
-def _verdict(finding: Told | NotListed | NotCovered, bands: _Bands, outcome: Outcome, how: FindingClass) -> Verdict:
-    told = finding if isinstance(finding, Listed | Enrolled) else None
+def _verdict(rule: Rule, weighed: Sequence[Weighed], spoken: tuple[Spoken, ...]) -> Verdict:
+    ground = _ground(rule, weighed)
+    if ground is None:
+        return Verdict(rule.then, rule.reason, rule.id, spoken=spoken, ask_first=rule.ask_first)
+    finding = ground.finding
+    freshness = getattr(finding, "freshness", None)
     return Verdict(
-        outcome.kind,
-        outcome.reason,
-        bands.rule.id,
-        credential_status=bands.status(told) if told else CredentialStatus.UNKNOWN,
-        finding=how,
+        rule.then,
+        rule.reason,
+        rule.id,
+        credential_status=ground.status or CredentialStatus.UNKNOWN,
+        finding=_class(ground),
         issuer=finding.issuer,
-        asserted_by=told.asserted_by if told else "",
-        band=bands.of(finding),
-        as_of_utc_s=finding.freshness.as_of_utc_s,
-        feed_sequence=finding.sequence,
+        asserted_by=getattr(finding, "asserted_by", ""),
+        band=ground.band,
+        as_of_utc_s=freshness.as_of_utc_s if freshness else None,
+        feed_sequence=getattr(finding, "sequence", 0),
+        spoken=spoken,
+        ask_first=rule.ask_first,
     )
+
+
+def _ground(rule: Rule, weighed: Sequence[Weighed]) -> Weighed | None:
+    """The finding that a rule's verdict rests on: of several the one of the holder's residence, else the newest."""
+    counted = [one for one in weighed if rule.counts is None or one.finding.issuer in rule.counts]
+    status, why = _STATUS_OF.get(rule.reason), _SILENCE_OF.get(rule.reason)
+    if status is not None:
+        grounds = [one for one in counted if one.status is status and one.current]
+    else:
+        grounds = [one for one in counted if why is not None and one.why == why]
+        if rule.reason is Reason.FEED_EXPIRED:  # what an old feed told comes before what it did not tell
+            grounds = [one for one in counted if one.status is not None and not one.current] or grounds
+    return max(grounds, key=_rank, default=None)
+
+
+def _rank(one: Weighed) -> tuple[bool, float]:
+    finding = one.finding
+    residence = getattr(finding, "residence", "")
+    at_home = bool(residence) and residence[:2] == getattr(finding, "asserted_by", "")[:2]
+    freshness = getattr(finding, "freshness", None)
+    return at_home, freshness.as_of_utc_s if freshness else 0.0
+
+
+_CLASSES: dict[type[Finding], FindingClass] = {
+    Listed: FindingClass.LISTED,
+    Enrolled: FindingClass.ENROLLED,
+    Answered: FindingClass.ISSUER_ANSWERED,
+    NotListed: FindingClass.NOT_LISTED,
+    NotCovered: FindingClass.NOT_COVERED,
+    Unanswered: FindingClass.ISSUER_UNREACHABLE,
+    Certified: FindingClass.CERTIFIED,
+}
+
+
+def _class(ground: Weighed) -> FindingClass:
+    if not ground.current:
+        return FindingClass.EXPIRED
+    return _CLASSES.get(type(ground.finding), FindingClass.NOT_COVERED)

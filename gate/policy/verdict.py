@@ -114,13 +114,33 @@ class FindingClass(enum.StrEnum):
     CERTIFIED = "CERTIFIED"  # a paper certificate of a community
 
 
+class Ask(enum.StrEnum):
+    """What a rule wants tried before its verdict stands."""
+
+    ISSUER = "ISSUER"  # the issuing region, online
+    CARD = "CARD"  # the passenger, for the card as well
+    CODE = "CODE"  # the passenger, for a health code or a paper certificate as well
+
+
+@dataclass(frozen=True, slots=True)
+class Spoken:
+    """One rule that spoke, and what it said."""
+
+    rule_id: str
+    kind: VerdictKind
+    reason: Reason
+
+    def __str__(self) -> str:
+        return f"{self.rule_id} {self.kind} {self.reason}"
+
+
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """One decision with its grounds. Fields about a finding are empty when none decided."""
 
     kind: VerdictKind
     reason: Reason
-    rule_id: str
+    rule_id: str  # the rule that decided; "" when none did
     credential_status: CredentialStatus = CredentialStatus.UNKNOWN
     finding: FindingClass = FindingClass.NOT_COVERED
     issuer: str = ""
@@ -128,3 +148,5 @@ class Verdict:
     band: Band | None = None
     as_of_utc_s: float | None = None
     feed_sequence: int = 0
+    spoken: tuple[Spoken, ...] = ()  # every rule that applied, overridden ones too
+    ask_first: tuple[Ask, ...] = ()  # what may still change it, in this order

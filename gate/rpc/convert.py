@@ -7,8 +7,9 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from gate.passage.record import PassageRecord
-from gate.policy.verdict import Reason
-from gate.station.prompts import APPEAL_CONTACT, prompts
+from gate.policy.rules import Words
+from gate.policy.verdict import Spoken
+from gate.station.prompts import APPEAL_CONTACT
 from gate.station.state import DeviceState, FeedState, LaneState, PartitionState, StatusAnswer
 from gate.v1 import feed_pb2, lane_pb2, passage_pb2, reason_pb2, status_pb2
 
@@ -70,7 +71,15 @@ def lane(state: LaneState) -> lane_pb2.Lane:
         sign_verdict=enum_value(status_pb2.Verdict, "VERDICT", state.sign_verdict),
         sign_reason=reason(state.sign_reason),
         occupied=state.occupied,
+        sign_text=_sign_text(state),
+        sign_rule_id=state.sign_rule_id,
     )
+
+
+def _sign_text(state: LaneState) -> status_pb2.ReasonText | None:
+    if state.sign_words is None:
+        return None
+    return _text(state.sign_reason, state.sign_words, tuple(state.sign_words.holder), state.sign_reference)
 
 
 def _device(device: DeviceState) -> lane_pb2.Device:
@@ -100,6 +109,7 @@ def passage(record: PassageRecord) -> passage_pb2.Passage:
         issuer=record.issuer,
         band=enum_value(status_pb2.Band, "BAND", record.band),
         degraded_causes=record.conditions,
+        spoken_rules=record.spoken,
     )
 
 
@@ -144,7 +154,7 @@ def answer(given: StatusAnswer, languages: tuple[str, ...]) -> status_pb2.CheckS
     return status_pb2.CheckStatusResponse(
         verdict=enum_value(status_pb2.Verdict, "VERDICT", verdict.kind),
         credential_status=enum_value(status_pb2.CredentialStatus, "CREDENTIAL_STATUS", verdict.credential_status),
-        reason=reason_text(verdict.reason, languages),
+        reason=_text(verdict.reason.name, given.words, languages, given.reference),
         finding=enum_value(status_pb2.Finding, "FINDING", verdict.finding),
         freshness=_freshness(str(verdict.band or ""), verdict.as_of_utc_s, given.age_s),
         issuer=verdict.issuer,
@@ -152,15 +162,23 @@ def answer(given: StatusAnswer, languages: tuple[str, ...]) -> status_pb2.CheckS
         rule_id=verdict.rule_id,
         feed_sequence=verdict.feed_sequence,
         decision_id=given.decision_id,
+        spoken_rules=[_spoken(rule) for rule in verdict.spoken],
     )
 
 
-def reason_text(why: Reason, languages: tuple[str, ...]) -> status_pb2.ReasonText:
+def _spoken(rule: Spoken) -> status_pb2.SpokenRule:
+    return status_pb2.SpokenRule(
+        id=rule.rule_id, verdict=enum_value(status_pb2.Verdict, "VERDICT", rule.kind), reason=reason(rule.reason.name)
+    )
+
+
+def _text(name: str, words: Words, languages: tuple[str, ...], reference: str) -> status_pb2.ReasonText:
     """A reason with its words in the station's languages."""
-    prompt = prompts()[why]
     return status_pb2.ReasonText(
-        code=reason(why.name),
-        sentence={language: prompt.sentence[language] for language in languages},
-        next_step={language: prompt.next_step[language] for language in languages},
+        code=reason(name),
+        sentence={language: words.holder[language] for language in languages},
+        next_step={language: words.next_step[language] for language in languages},
         appeal_reference=APPEAL_CONTACT,
+        staff_sentence={language: words.staff[language] for language in languages},
+        correction_reference=reference,
     )

@@ -101,7 +101,11 @@ class LaneServicer(lane_pb2_grpc.LaneServiceServicer):
         direction = convert.enum_name(lane_pb2.Direction, "DIRECTION", request.direction).lower()
         if request.direction and not direction:
             raise invalid("direction", "is not known here: ENTRY, EXIT, or absent")
-        lane = self._lane(lambda: self._view.release(lane_id, direction, operator, why))
+        basis = convert.enum_name(lane_pb2.ReleaseBasis, "RELEASE_BASIS", request.basis)
+        if request.basis and not basis:
+            raise invalid("basis", "is not known here: PAPER_WITH_ID, or absent")
+        paper = basis == "PAPER_WITH_ID"
+        lane = self._lane(lambda: self._view.release(lane_id, direction, operator, why, paper))
         return lane_pb2.ReleaseLaneResponse(lane=lane)
 
     async def ResetEmergency(self, request: Any, context: Any) -> Any:  # noqa: N802 - the proto's name

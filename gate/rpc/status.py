@@ -13,6 +13,7 @@ from gate.rpc import convert
 from gate.rpc.errors import CallError, invalid
 from gate.rpc.lane import required
 from gate.rpc.view import StationView
+from gate.station.state import Travel
 from gate.v1 import status_pb2, status_pb2_grpc
 
 BATCH_MAX = 1_000
@@ -69,16 +70,21 @@ class StatusServicer(status_pb2_grpc.StatusServiceServicer):
                 raise invalid(field, "must be a GB/T 2260 code of 6 or 12 digits, or absent")
         if request.HasField("travel_time") and not _is_time(request.travel_time):
             raise invalid("travel_time", "is no time: give seconds of years 1 to 9999 and 0 to 999,999,999 nanoseconds")
+        travel = Travel(_utc_s(request), request.destination_region[:6])
         match request.WhichOneof("subject"):
             case "document":
-                given = self._view.check_status(_document(request.document))
+                given = self._view.check_status(_document(request.document), travel)
             case "code_content":
                 if len(request.code_content.encode()) > PAYLOAD_BYTES_MAX:
                     raise invalid("code_content", f"is longer than {PAYLOAD_BYTES_MAX} bytes")
-                given = self._view.check_code(request.code_content)
+                given = self._view.check_code(request.code_content, travel)
             case _:
                 raise invalid("subject", "is required: a document or code_content")
         return convert.answer(given, self._view.languages)
+
+
+def _utc_s(request: Any) -> float | None:
+    return request.travel_time.ToNanoseconds() / 1e9 if request.HasField("travel_time") else None
 
 
 def _is_time(message: Timestamp) -> bool:

@@ -5,7 +5,7 @@ from typing import Protocol
 
 from gate.credential.documents import Document
 from gate.passage.record import PassageRecord
-from gate.station.state import FeedState, LaneState, StatusAnswer
+from gate.station.state import NOW_AND_HERE, FeedState, LaneState, StatusAnswer, Travel
 
 
 class StationView(Protocol):
@@ -27,8 +27,8 @@ class StationView(Protocol):
     def set_mode(self, lane_id: str, mode: str, operator: str) -> LaneState:
         """Set a lane's mode. Raises UnknownLaneError."""
 
-    def release(self, lane_id: str, direction: str, operator: str, why: str) -> LaneState:
-        """Let one person through. Raises UnknownLaneError, StateRefusedError."""
+    def release(self, lane_id: str, direction: str, operator: str, why: str, paper: bool = False) -> LaneState:
+        """Let one person through; `paper`: staff saw certificate and ID. Raises UnknownLaneError, StateRefusedError."""
 
     def reset_emergency(self, lane_id: str, operator: str) -> LaneState:
         """End an emergency. Raises UnknownLaneError, StateRefusedError."""
@@ -42,8 +42,8 @@ class StationView(Protocol):
     def feeds(self) -> Sequence[FeedState]:
         """All feeds."""
 
-    def check_status(self, document: Document) -> StatusAnswer:
-        """What a gate would say of this document now."""
+    def check_status(self, document: Document, travel: Travel = NOW_AND_HERE) -> StatusAnswer:
+        """What a gate would say of this document, on that journey."""
 
-    def check_code(self, content: str) -> StatusAnswer:
-        """What a gate would say of this code's text now."""
+    def check_code(self, content: str, travel: Travel = NOW_AND_HERE) -> StatusAnswer:
+        """What a gate would say of this code's text, on that journey."""

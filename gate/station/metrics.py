@@ -58,6 +58,9 @@ TABLE: Mapping[str, _Metric] = {
     "gate_feed_gaps": _Metric(Counter, ("issuer",), "Sequences that were skipped when a feed was applied."),
     "gate_device_up": _Metric(Gauge, ("lane", "device"), "1 while the device works."),
     "gate_degraded": _Metric(Gauge, ("cause",), "1 while the cause of degraded mode is present."),
+    "gate_red_jump": _Metric(
+        Gauge, ("authority",), "1 while an authority's sudden many reds of the last day are to be asked about."
+    ),
     "gate_status_requests": _Metric(Counter, ("method", "code"), "gRPC calls by method and status code."),
     "gate_status_duration_seconds": _Metric(Histogram, ("method",), "Time of a gRPC call."),
 }
@@ -73,6 +76,7 @@ class Metrics:
             more: dict[str, Any] = {"buckets": BUCKETS} if metric.kind is Histogram else {}
             self._all[name] = metric.kind(name, metric.text, metric.labels, registry=self.registry, **more)
         self._seen: dict[str, set[str]] = {}
+        self._jumped: set[str] = set()  # authorities that ever jumped, of at most 4,096 (policy/jump.py)
         # Finding a child by its labels costs more than counting.
         self._child = functools.lru_cache(maxsize=10_000)(self._new_child)
         for cause in Cause:
@@ -125,6 +129,15 @@ class Metrics:
     def degraded(self, cause: str, present: bool) -> None:
         """A cause of degraded mode is present, or not."""
         self._child("gate_degraded", cause).set(present)
+
+    def red_jumps(self, authorities: Iterable[str]) -> None:
+        """These authorities set suddenly many reds within the last day (R8), and no others."""
+        present = set(authorities)
+        for authority in self._jumped - present:
+            self._child("gate_red_jump", authority).set(0)
+        for authority in present:
+            self._child("gate_red_jump", authority).set(1)
+        self._jumped |= present
 
     def status_request(self, method: str, code: str, seconds: float) -> None:
         """A gRPC call ended."""

@@ -7,20 +7,20 @@ call on the event loop, without waiting, so lanes cannot hold each other up and 
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Iterator, Mapping
-from datetime import UTC, datetime
 from typing import cast
 
 from drivers import contract, registry
 from gate import config
-from gate.credential.healthcode import HealthCode, read_code
+from gate.credential.certificate import CertificateProblem, read_certificate
+from gate.credential.healthcode import UnusableCode, judge_code, read_code
 from gate.credential.idcard import CardError, parse_card
 from gate.moment import Moment
 from gate.passage import commands, events
 from gate.passage.commands import Direction
 from gate.passage.lane import Lane
 from gate.policy.condition import Cause, Condition
-from gate.policy.decide import Question
 from gate.policy.verdict import Reason, VerdictKind
+from gate.station.lookup import Found
 from gate.station.services import Services
 from gate.station.state import DeviceState, LaneState
 
@@ -78,7 +78,7 @@ class LaneRunner:
         self.default_direction = Direction.EXIT if settings.direction == "exit" else Direction.ENTRY
         self._devices = [DeviceRunner(device, _side(settings, device)) for device in settings.devices]
         self._turnstile = next((d for d in self._devices if d.settings.kind == "turnstile"), None)
-        self._sign = core.resting_sign
+        self._sign = commands.Show(*core.resting_sign)
         self._timer: asyncio.TimerHandle | None = None
         self._releases: set[asyncio.Task[None]] = set()
         self._occupied = False
@@ -105,9 +105,9 @@ class LaneRunner:
     def _reported(self, device: DeviceRunner, said: contract.DeviceReport, now: Moment) -> None:
         match said:
             case contract.CardReport(text=text):
-                self.handle(self._card(text, device.side, now), now, presented=True)
+                self.handle(self._card(text, device.side, now), now, presented=now)
             case contract.CodeReport(payload=payload, encoding=encoding):
-                self.handle(self._code(payload, encoding, device.side), now, presented=True)
+                self.handle(self._code(payload, encoding, device.side, now), now, presented=now)
             case contract.Unread(problem=problem):
                 self.handle(events.ReadFailed(Reason[problem.name], device.side), now)
             case contract.Passed(direction=direction):
@@ -131,15 +131,27 @@ class LaneRunner:
             card = parse_card(text)
         except CardError as error:
             return events.ReadFailed(Reason[error.problem.name], side)
-        if card.expired_on(datetime.fromtimestamp(now.utc_s, UTC).date()):
+        if card.expired_on(now.beijing_day):
             return events.ReadFailed(Reason.CARD_EXPIRED, side)
         return events.CardRead(card, side)
 
-    def _code(self, payload: bytes, encoding: str, side: Direction) -> events.Event:
-        read = read_code(payload, self._services.issuers, encoding)
-        if isinstance(read, HealthCode):
-            return events.CodeScanned(read, side)
-        return events.ReadFailed(Reason[read.problem.name], side)
+    def _code(self, payload: bytes, encoding: str, side: Direction, now: Moment) -> events.Event:
+        """A certificate, a health code that is good as far as it says itself, or why it is neither."""
+        services = self._services
+        paper = read_certificate(payload, encoding)
+        if isinstance(paper, CertificateProblem):
+            return events.ReadFailed(Reason[paper.name], side)
+        if paper is not None:
+            return events.CertificateScanned(paper, side)
+        code = read_code(payload, services.issuers, encoding)
+        if isinstance(code, UnusableCode):
+            return events.ReadFailed(Reason[code.problem.name], side)
+        terms = services.terms(now)
+        skew_s = terms.code_skew_s if terms else 0.0
+        problem = judge_code(code, services.code_keys, now, services.clock.state.trusted, skew_s)
+        if problem is not None:
+            return events.ReadFailed(Reason[problem.name], side)
+        return events.CodeScanned(code, side, services.lookup.token_mark(code))
 
     def _works(
         self,
@@ -168,10 +180,11 @@ class LaneRunner:
 
     # --- events in, commands out ---------------------------------------------------------------------------------
 
-    def handle(self, event: events.Event, now: Moment, presented: bool = False) -> None:
+    def handle(self, event: events.Event, now: Moment, presented: Moment | None = None) -> None:
         """Let the core take `event`, and carry out everything it commands.
 
-        `presented`: a credential was complete at `now`, and what is decided of it at once is timed from then on.
+        `presented`: when a credential was complete; what is decided of it without waiting for a person is timed from
+        then on.
         """
         queue = self.core.handle(event, now)
         # A look-up answers at once and its answer may command more: at most one of each a presentation.
@@ -180,7 +193,7 @@ class LaneRunner:
                 found = self._find(command)
                 queue.extend(self.core.handle(found, self._services.clock.now()))
             else:
-                self._carry_out(command, now, now if presented else None)
+                self._carry_out(command, now, presented)
         self._tell()
 
     def _tell(self) -> None:
@@ -195,23 +208,30 @@ class LaneRunner:
 
     def _find(self, command: commands.FindStatus) -> events.StatusFound:
         services = self._services
-        document = command.presentation.document
-        assert document is not None  # noqa: S101 - the core asks only for presentations with a document
-        keys = services.subject_keys(document)
-        findings = services.store.find(keys, services.clock.now())
-        question = Question(findings, services.conditions_of(self.id))
-        return events.StatusFound(command.query, question, services.traveller(document), next(iter(keys.values()), b""))
+        now = services.clock.now()
+        found = services.lookup.find(command.presentation, services.scene(self.id, now, command.guardian), now)
+        return _status_found(command.query, found)
+
+    async def _ask(self, command: commands.AskIssuers, presented: Moment | None) -> None:
+        services = self._services
+        now = services.clock.now()
+        found = await services.lookup.ask(
+            command.presentation, command.question, command.issuers, command.within_s, now
+        )
+        self.handle(_status_found(command.query, found), services.clock.now(), presented)
 
     def _carry_out(self, command: commands.Command, now: Moment, presented: Moment | None) -> None:
         match command:
+            case commands.AskIssuers():
+                self._start(self._ask(command, presented))
             case commands.Release():
                 self._start(self._release(command, presented))
             case commands.HoldOpen():
                 self._start(self._hold(True))
             case commands.EndHold():
                 self._start(self._hold(False))
-            case commands.Show(verdict=verdict, reason=reason):
-                self._sign = (verdict, reason)
+            case commands.Show():
+                self._sign = command
             case commands.Say():
                 pass  # voice prompts are devices of their own (Devices issue); the sign carries the same reason
             case commands.WakeAt(mono_s=mono_s):
@@ -280,7 +300,7 @@ class LaneRunner:
 
     def state(self) -> LaneState:
         """The lane as operators see it."""
-        verdict, reason = self._sign
+        verdict, reason = self._sign.verdict, self._sign.reason
         return LaneState(
             lane_id=self.id,
             mode=str(self.core.mode),
@@ -291,8 +311,17 @@ class LaneRunner:
             degraded=tuple(sorted(map(str, self._services.conditions_of(self.id)))),
             sign_verdict="" if verdict is None else str(verdict),
             sign_reason="" if reason is None else str(reason),
+            sign_rule_id=self._sign.rule_id,
+            sign_reference=self._sign.reference,
+            sign_words=None if reason is None else self._services.words(reason, self._sign.rule_id),
             occupied=self._occupied,
         )
+
+
+def _status_found(query: int, found: Found) -> events.StatusFound:
+    return events.StatusFound(
+        query, found.question, found.travellers, found.subject, found.askable, found.problem, found.references
+    )
 
 
 _ANSWERED: Mapping[contract.Answer, Callable[[int], events.Event]] = {

@@ -1,20 +1,22 @@
-"""What lanes share: clock, store, journal, metrics, marks of travellers, and the present causes of degraded mode."""
+"""What lanes share: clock, look-ups, journal, metrics, what codes are read by, and the causes of degraded mode."""
 
-import hashlib
-import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from gate.credential.documents import Document
 from gate.credential.forms import Issuers
-from gate.credential.subject import subject_key
+from gate.credential.transit import Verifier
+from gate.moment import Moment
 from gate.passage.record import PassageRecord
 from gate.policy.condition import Cause, Condition
+from gate.policy.question import Day
+from gate.policy.rules import Words
+from gate.policy.terms import Terms
+from gate.policy.verdict import Reason
 from gate.station.clock import Clock
 from gate.station.journal import Journal
+from gate.station.lookup import Lookup, Scene
 from gate.station.metrics import Metrics
 from gate.station.state import LaneState
-from gate.sync.store import StatusStore
 
 # Causes of one device concern only the lane that it stands in.
 _OF_ONE_DEVICE = frozenset({Cause.READER_DOWN, Cause.SCANNER_DOWN, Cause.TURNSTILE_DOWN})
@@ -25,35 +27,22 @@ class Services:
     """The station's shared parts, handed to every lane."""
 
     clock: Clock
-    store: StatusStore
+    lookup: Lookup
     journal: Journal
     metrics: Metrics
     issuers: Issuers
-    peppers: Mapping[str, Mapping[str, bytes]] = field(repr=False)  # issuer -> pepper_id -> pepper
+    code_keys: Mapping[tuple[str, int], Verifier]  # of signed codes, by issuer and key index
+    region: str  # GB/T 2260 code of the station
+    day: Callable[[Moment], Day]
+    terms: Callable[[Moment], Terms | None]
+    words: Callable[[Reason, str], Words]
     lane_changed: Callable[[LaneState], None]
     passage_ended: Callable[[PassageRecord], None]
-    _process_key: bytes = field(default_factory=lambda: secrets.token_bytes(32), repr=False)
     _conditions: dict[Condition, None] = field(default_factory=dict)
-    _current_peppers: dict[str, bytes] = field(default_factory=dict, repr=False)
 
-    def subject_keys(self, document: Document) -> dict[str, bytes]:
-        """The key of `document` for each issuer whose pepper we hold."""
-        return {issuer: subject_key(pepper, document) for issuer, pepper in self._current_peppers.items()}
-
-    def use_held_peppers(self) -> None:
-        """Take, for every issuer, the pepper that its applied snapshot names."""
-        held = self.store.held()
-        for issuer, by_id in self.peppers.items():
-            pepper = by_id.get(held[issuer].pepper_id) if issuer in held else None
-            if pepper is None:
-                self._current_peppers.pop(issuer, None)
-            else:
-                self._current_peppers[issuer] = pepper
-
-    def traveller(self, document: Document) -> bytes:
-        """The same person's mark within this process, for anti-passback; worthless outside it."""
-        text = f"{document.type}\0{document.number}".encode()
-        return hashlib.blake2b(text, key=self._process_key, digest_size=16).digest()
+    def scene(self, lane: str, now: Moment, guardian: bool = False) -> Scene:
+        """What surrounds a presentation at `lane`, as rules are told it."""
+        return Scene(self.region, self.day(now), self.conditions_of(lane), guardian)
 
     def set_condition(self, condition: Condition, present: bool) -> None:
         """A cause of degraded mode appears or goes."""

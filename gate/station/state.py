@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from gate.policy.rules import Words
 from gate.policy.verdict import Verdict
 
 
@@ -31,6 +32,9 @@ class LaneState:
     sign_verdict: str  # "" while the sign says ready
     sign_reason: str
     occupied: bool = False
+    sign_rule_id: str = ""  # whose words are shown; "": the reason's
+    sign_reference: str = ""  # correction reference of the person at the sign; "" without one
+    sign_words: Words | None = None  # in the station's languages; None while the sign says ready
 
     @property
     def works(self) -> bool:
@@ -89,6 +93,19 @@ class StatusAnswer:
     decision_id: str
     age_s: float | None
     conditions: tuple[str, ...]
+    words: Words
+    reference: str = ""  # correction reference (R12); "" where no issuer's record of the person decided
+
+
+@dataclass(frozen=True, slots=True)
+class Travel:
+    """A journey that a status is asked for. Absent parts are now, and this station."""
+
+    utc_s: float | None = None
+    destination: str = ""  # GB/T 2260, six digits
+
+
+NOW_AND_HERE = Travel()
 
 
 class SubscriberTooSlowError(Exception):

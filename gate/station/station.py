@@ -3,9 +3,8 @@
 import asyncio
 import logging
 import secrets
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -13,35 +12,48 @@ from typing import Any
 from gate import config
 from gate.credential.documents import Document
 from gate.credential.forms import FormError, Issuers, parse_issuers
-from gate.credential.healthcode import HealthCode, read_code
+from gate.credential.healthcode import UnusableCode, judge_code, read_code
+from gate.credential.idcard import IdCard
+from gate.credential.presentation import Presentation
+from gate.credential.transit import Verifier
 from gate.feed.finding import Band, Freshness
 from gate.feed.ledger import Held
 from gate.feed.partitions import Partition
+from gate.issuers.desk import IssuerDesk
 from gate.moment import Moment
 from gate.passage import events
+from gate.passage.claims import Claims
 from gate.passage.commands import Direction, LaneMode
 from gate.passage.lane import Lane, LaneTimes
 from gate.passage.record import PassageRecord, letters
-from gate.policy.antipassback import AntiPassback
 from gate.policy.condition import Cause, Condition
-from gate.policy.decide import Question, decide
-from gate.policy.rules import Rule, RuleError, RuleSet, parse_rules
-from gate.policy.verdict import Reason, Verdict, VerdictKind
+from gate.policy.decide import decide
+from gate.policy.jump import RedWatch
+from gate.policy.question import Day, Question
+from gate.policy.rules import RuleError, RuleSet, Words, parse_rules
+from gate.policy.terms import Terms
+from gate.policy.verdict import Ask, Reason, Verdict, VerdictKind
 from gate.station.clock import Clock
 from gate.station.journal import Journal
 from gate.station.lanememory import LaneMemory
+from gate.station.lookup import Found, Lookup, Scene
 from gate.station.metrics import Metrics, MetricsServer
+from gate.station.prompts import explained
 from gate.station.runner import LaneRunner
 from gate.station.services import Services
 from gate.station.state import (
+    NOW_AND_HERE,
     FeedState,
     LaneState,
     PartitionState,
     StateRefusedError,
     StatusAnswer,
+    Travel,
     UnknownLaneError,
 )
 from gate.station.watch import Recent, Watch
+from gate.sync.certkeys import load_community_keys
+from gate.sync.codekeys import load_code_keys
 from gate.sync.keyring import load_peppers
 from gate.sync.process import FeedProcess
 from gate.sync.store import open_store
@@ -55,7 +67,8 @@ FLUSH_S = 2.0
 END_TRIES_MAX = 5
 END_TRY_S = 0.5
 _MODES = {"entry": LaneMode.ENTRY, "exit": LaneMode.EXIT, "both": LaneMode.BOTH}
-_REPEAT_DEFAULT_S = 120.0  # when no rule is in force nobody is granted, so this is never used to grant
+# What a kind of device lets a lane ask its passenger for.
+_READS = {"card-reader": Ask.CARD, "code-scanner": Ask.CODE}
 
 
 class Station:
@@ -69,32 +82,55 @@ class Station:
         self.lane_states: Watch[LaneState] = Watch()
         self.passages: Watch[PassageRecord] = Watch()
         self.recent: Recent[PassageRecord] = Recent()
-        self.rules = read_rules(settings.rules_dir)
+        self.rules = station_rules(settings.policy)
+        self._policy = settings.policy
+        self._region = settings.region
         issuers = [feed.issuer for feed in settings.feeds]
+        self._store = open_store(settings.data_dir / "store", issuers)
+        self._desk = IssuerDesk(settings.issuers, self.clock.now)
+        self._lookup = Lookup(
+            self._store,
+            self.rules,
+            self._desk,
+            {feed.issuer: load_peppers(feed.pepper_file, feed.issuer) for feed in settings.feeds},
+            load_community_keys(settings.policy.certificate_keys) if settings.policy.certificate_keys else {},
+        )
         self._services = Services(
             clock=self.clock,
-            store=open_store(settings.data_dir / "store", issuers),
+            lookup=self._lookup,
             journal=Journal(settings.data_dir / "journal", settings.journal_keep_days, self.clock),
             metrics=self.metrics,
-            issuers=read_issuers(settings.rules_dir),
-            peppers={feed.issuer: load_peppers(feed.pepper_file, feed.issuer) for feed in settings.feeds},
+            issuers=station_issuers(settings),
+            code_keys=read_code_keys(settings),
+            region=settings.region,
+            day=self._day,
+            terms=self._terms,
+            words=self.words,
             lane_changed=self._lane_changed,
             passage_ended=self._passage_ended,
         )
+        self._reds = RedWatch(self.clock.now().utc_s)
         if self._services.journal.recovered_bytes:
             log.warning("the journal's last line was torn by a power loss and is cut off")
         self._over: dict[str, int] = {}  # issuer -> changes over its snapshot, as the feed process says
         self._refusals: dict[str, str] = {}
         self._troubles: dict[str, str] = {}
-        self._passback = AntiPassback(self._repeat_after_s())
+        self._claims = Claims()
         self._memory = LaneMemory(settings.data_dir / "lanes.json")
         self._lanes = {lane.id: self._lane(lane) for lane in settings.lanes}
         self._stopping = asyncio.Event()
         self.ready = asyncio.Event()  # feeds were looked at once and every lane's devices are being opened
 
-    def _repeat_after_s(self) -> float:
-        rule = self.rules.on(datetime.fromtimestamp(self.clock.now().utc_s, UTC).date())
-        return rule.repeat_after_s if rule else _REPEAT_DEFAULT_S
+    def _day(self, now: Moment) -> Day:
+        """What the station does on the day of `now`, by its configuration."""
+        policy, today = self._policy, now.beijing_day
+        if today in policy.closed_days:
+            return Day.CLOSED
+        ended = policy.checking_until is not None and today >= policy.checking_until
+        return Day.OPEN if ended or today in policy.open_days else Day.CHECKING
+
+    def _terms(self, now: Moment) -> Terms | None:
+        return self.rules.terms_on(now.beijing_day)
 
     def _lane(self, lane: config.Lane) -> LaneRunner:
         remembered = self._memory.of(lane.id)
@@ -104,9 +140,10 @@ class Station:
             lane.id,
             remembered.mode or _MODES[lane.direction],
             self.rules,
-            self._passback,
+            self._claims,
             new_id=lambda: letters(secrets.token_bytes(16)),
             has_turnstile=any(device.kind == "turnstile" for device in lane.devices),
+            reads=frozenset(_READS[device.kind] for device in lane.devices if device.kind in _READS),
             times=LaneTimes(pairing_window_s=lane.pairing_window_s, release_within_s=lane.release_within_s),
             emergency=remembered.emergency,
         )
@@ -157,7 +194,7 @@ class Station:
         if not self._services.journal.close(FLUSH_S):
             log.error("the journal could not be written to its end: see the disk of data_dir")
         self._memory.close()
-        self._services.store.close()
+        self._store.close()
         server.close()
 
     # --- feeds and conditions ------------------------------------------------------------------------------------
@@ -180,7 +217,8 @@ class Station:
                     self.metrics.feed_gap(issuer, event["skipped"])
                 self._over[issuer] = event["over"]
                 self._refusals.pop(issuer, None)
-                self._services.store.refresh()
+                self._store.refresh()
+                self._notice_reds(event.get("reds", {}), float(event["produced_utc_s"]))
                 self._troubles.pop(issuer, None)
             case "gap":
                 log.warning(
@@ -205,6 +243,18 @@ class Station:
                 self.ready.set()
         self._housekeeping()
 
+    def _notice_reds(self, reds: Mapping[str, int], produced_utc_s: float) -> None:
+        """R8: an authority that suddenly sets many reds is told to people; it decides about nobody."""
+        for authority, count in reds.items():
+            jump = self._reds.add(authority, count, produced_utc_s)
+            if jump:
+                log.error(
+                    "authority %s set %s reds within an hour, %s in its busiest of the week before: ask the issuer why",
+                    authority,
+                    jump.count,
+                    jump.busiest,
+                )
+
     async def _housekeeping_loop(self) -> None:
         while True:
             await asyncio.sleep(HOUSEKEEPING_S)
@@ -216,8 +266,12 @@ class Station:
         services.set_condition(Condition(Cause.CLOCK_UNTRUSTED), not self.clock.state.trusted)
         services.set_condition(Condition(Cause.JOURNAL_FULL), services.journal.full)
         before = services.conditions()
-        services.store.refresh()
-        services.use_held_peppers()
+        self._store.refresh()
+        self._lookup.use_held_peppers()
+        self.metrics.red_jumps(jump.authority for jump in self._reds.current(self.clock.now().utc_s))
+        for issuer in self._settings.issuers:
+            down = issuer.id in self._desk.unreachable()
+            services.set_condition(Condition(Cause.ISSUER_UNREACHABLE, issuer.id), down)
         for feed in self.feeds():
             if feed.band == "" and not self.ready.is_set():
                 continue  # the feed process has not looked yet
@@ -271,14 +325,18 @@ class Station:
         runner.handle(events.ModeSet(LaneMode(mode), operator), self.clock.now())
         return runner.state()
 
-    def release(self, lane_id: str, direction: str, operator: str, why: str) -> LaneState:
-        """Let one person through, the lane's own way when none is given. Raises UnknownLaneError, StateRefusedError."""
+    def release(self, lane_id: str, direction: str, operator: str, why: str, paper: bool = False) -> LaneState:
+        """Let one person through, the lane's own way when none is given. Raises UnknownLaneError, StateRefusedError.
+
+        `paper`: staff saw a paper certificate and the ID card that belongs to it.
+        """
         runner = self._runner(lane_id)
         if not runner.core.has_turnstile:
             raise StateRefusedError(f"lane {lane_id} has no turnstile: nothing can be released")
         log.warning("lane %s: one person released by %s", lane_id, operator)
         way = Direction(direction) if direction else runner.default_direction
-        runner.handle(events.StaffReleased(operator, why, way), self.clock.now())
+        reason = Reason.PAPER_CONFIRMED if paper else Reason.STAFF_RELEASE
+        runner.handle(events.StaffReleased(operator, why, way, reason), self.clock.now())
         return runner.state()
 
     def reset_emergency(self, lane_id: str, operator: str) -> LaneState:
@@ -293,8 +351,8 @@ class Station:
     def feeds(self) -> Sequence[FeedState]:
         """All subscribed feeds, in the order of the configuration."""
         now = self.clock.now()
-        held = self._services.store.held()
-        rule = self.rules.on(datetime.fromtimestamp(now.utc_s, UTC).date())
+        held = self._store.held()
+        terms = self._terms(now)
         states = []
         for feed in self._settings.feeds:
             refusal, trouble = self._refusals.get(feed.issuer, ""), self._troubles.get(feed.issuer, "")
@@ -302,14 +360,14 @@ class Station:
             if one is None:
                 states.append(FeedState(feed.issuer, last_refusal=refusal, source_trouble=trouble))
                 continue
-            states.append(self._feed_state(one, rule, now, refusal, trouble))
+            states.append(self._feed_state(one, terms, now, refusal, trouble))
         return states
 
-    def _feed_state(self, held: Held, rule: Rule | None, now: Moment, refusal: str, trouble: str) -> FeedState:
+    def _feed_state(self, held: Held, terms: Terms | None, now: Moment, refusal: str, trouble: str) -> FeedState:
         trusted = self.clock.state.trusted
 
         def band_of(freshness: Freshness) -> str:
-            limits = rule.limits_of(held.issuer, freshness.partition) if rule else None
+            limits = terms.limits_of(held.issuer, freshness.partition) if terms else None
             return str(freshness.band(limits, now, trusted) if limits else Band.EXPIRED)
 
         whole = Freshness(held.produced_utc_s)
@@ -333,22 +391,43 @@ class Station:
             source_trouble=trouble,
         )
 
-    def check_status(self, document: Document) -> StatusAnswer:
-        """The verdict a gate would give this document now; nothing is recorded of the person."""
-        now = self.clock.now()
-        services = self._services
-        findings = services.store.find(services.subject_keys(document), now)
-        conditions = frozenset(c for c in services.conditions() if "/" not in c.of)
-        verdict = decide(Question(findings, conditions), self.rules, now)
-        age_s = None if verdict.as_of_utc_s is None else now.utc_s - verdict.as_of_utc_s
-        return StatusAnswer(verdict, letters(secrets.token_bytes(16)), age_s, tuple(sorted(map(str, conditions))))
+    def check_status(self, document: Document, travel: Travel = NOW_AND_HERE) -> StatusAnswer:
+        """The verdict a gate would give this document's card; nothing is recorded of the person."""
+        return self._checked(Presentation(card=IdCard(document, None, None)), travel)
 
-    def check_code(self, content: str) -> StatusAnswer:
-        """The answer to a code alone: it names nobody yet, so the document is asked for."""
-        read = read_code(content.encode(), self._services.issuers)
-        reason = Reason.CODE_NEEDS_CARD if isinstance(read, HealthCode) else Reason[read.problem.name]
-        verdict = Verdict(VerdictKind.REFER, reason, rule_id="")
-        return StatusAnswer(verdict, letters(secrets.token_bytes(16)), None, ())
+    def check_code(self, content: str, travel: Travel = NOW_AND_HERE) -> StatusAnswer:
+        """The verdict a gate would give this code alone; nothing is recorded of the person."""
+        services, now = self._services, self.clock.now()
+        code = read_code(content.encode(), services.issuers)
+        if isinstance(code, UnusableCode):
+            return self._refused(Reason[code.problem.name])
+        terms = self._terms(now)
+        skew_s = terms.code_skew_s if terms else 0.0
+        problem = judge_code(code, services.code_keys, now, self.clock.state.trusted, skew_s)
+        return self._refused(Reason[problem.name]) if problem else self._checked(Presentation(code=code), travel)
+
+    def _refused(self, reason: Reason) -> StatusAnswer:
+        return self._answered(Verdict(VerdictKind.REFER, reason, rule_id=""), Found(Question(())), self.clock.now())
+
+    def _checked(self, shown: Presentation, travel: Travel) -> StatusAnswer:
+        now = self.clock.now()
+        at = now if travel.utc_s is None else now.plus(travel.utc_s - now.utc_s)
+        conditions = frozenset(c for c in self._services.conditions() if "/" not in c.of)
+        scene = Scene(travel.destination or self._region, self._day(at), conditions)
+        found = self._lookup.find(shown, scene, now)
+        return self._answered(decide(found.question, self.rules, now, at), found, now)
+
+    def _answered(self, verdict: Verdict, found: Found, now: Moment) -> StatusAnswer:
+        age_s = None if verdict.as_of_utc_s is None else now.utc_s - verdict.as_of_utc_s
+        conditions = tuple(sorted(map(str, found.question.conditions)))
+        words = self.words(verdict.reason, verdict.rule_id)
+        return StatusAnswer(
+            verdict, letters(secrets.token_bytes(16)), age_s, conditions, words, found.reference_for(verdict)
+        )
+
+    def words(self, reason: Reason, rule_id: str) -> Words:
+        """What people are told: the rule's words where it gave this reason, else the reason's."""
+        return explained(reason, self.rules.rule(rule_id), self._settings.languages)
 
     def _lane_changed(self, state: LaneState) -> None:
         own = _MODES[self._runner(state.lane_id).direction]
@@ -385,12 +464,22 @@ async def _end(tasks: Sequence[asyncio.Task[None]]) -> None:
         log.warning("still ending: %s", ", ".join(sorted(task.get_name() for task in pending)))
 
 
+def station_rules(policy: config.Policy) -> RuleSet:
+    """The rules that a station decides by. Raises RuleError, OSError."""
+    rules = read_rules(policy.rules_dir)
+    if policy.rules_of is None:
+        return rules
+    log.warning("deciding by the rules of %s, whatever today is", policy.rules_of)
+    return rules.as_of(policy.rules_of)
+
+
 def read_rules(rules_dir: Path | None) -> RuleSet:
     """The rules in `rules_dir`, or those shipped. Raises RuleError, OSError."""
     texts = rule_texts(rules_dir)
     if not texts:
         raise RuleError(f"{rules_dir}: holds no rule.toml: give the folder of the rules, as gate/policy/recognition is")
-    return parse_rules(texts)
+    # Rules of one's own need no terms of their own: the shipped ones hold then.
+    return parse_rules(texts, rule_texts(rules_dir, "terms.toml") or rule_texts(None, "terms.toml"))
 
 
 def read_issuers(rules_dir: Path | None) -> Issuers:
@@ -400,6 +489,27 @@ def read_issuers(rules_dir: Path | None) -> Issuers:
         return parse_issuers(texts)
     except FormError as error:
         raise RuleError(str(error)) from error
+
+
+def station_issuers(settings: config.Config) -> Issuers:
+    """All issuers, with the patterns that the station's file gives for codes whose string is not public."""
+    issuers = read_issuers(settings.policy.rules_dir)
+    for index, one in enumerate(settings.issuers):
+        if one.code_pattern:
+            try:
+                issuers = issuers.with_pattern(one.id, one.code_host, one.code_pattern, one.code_form)
+            except FormError as error:
+                raise config.ConfigError(f"issuer[{index}].code_pattern", str(error)) from error
+    return issuers
+
+
+def read_code_keys(settings: config.Config) -> Mapping[tuple[str, int], Verifier]:
+    """The keys of signed codes. Raises KeyFileError."""
+    keys: dict[tuple[str, int], Verifier] = {}
+    for one in settings.issuers:
+        if one.code_keys_file:
+            keys |= load_code_keys(one.code_keys_file)
+    return keys
 
 
 def rule_texts(rules_dir: Path | None, name: str = "rule.toml") -> dict[str, str]:

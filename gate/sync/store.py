@@ -45,6 +45,12 @@ class StatusStore(Protocol):
     def find(self, keys: Mapping[str, bytes], now: Moment) -> tuple[Finding, ...]:
         """What every subscribed issuer says of one subject; `keys`: its subject key by issuer, where there is one."""
 
+    def find_one(self, issuer: str, key: bytes, now: Moment) -> Finding:
+        """What one issuer says of one subject; `key`: 16 bytes, or the 7 that a token gives."""
+
+    def subject_of(self, issuer: str, token: bytes) -> bytes | None:
+        """The subject (16 or 7 bytes of its key) of a static code token's key; None when not known or not readable."""
+
     def held(self) -> Mapping[str, Held]:
         """What is in service, by issuer."""
 
@@ -176,10 +182,14 @@ class FeedStore:
         """See `StatusStore.find`; a few microseconds an issuer."""
         return tuple([self._find_one(issuer, keys.get(issuer), now) for issuer in self._issuers])
 
+    def find_one(self, issuer: str, key: bytes, now: Moment) -> Finding:
+        """See `StatusStore.find_one`."""
+        return self._find_one(issuer, key, now)
+
     def _find_one(self, issuer: str, key: bytes | None, now: Moment) -> Finding:
         shelf = self._shelves.get(issuer)
         if shelf is None:
-            return Unknown(issuer, self._missing[issuer])
+            return Unknown(issuer, self._missing.get(issuer, Missing.NO_FEED))
         if key is None:
             return Unknown(issuer, Missing.PEPPER_MISSING)
         try:
@@ -198,7 +208,7 @@ class FeedStore:
         self._failing.add(issuer)
 
     def subject_of(self, issuer: str, token: bytes) -> bytes | None:
-        """The subject (16 or 7 bytes of its key) of a static code token's key; None when not known or not readable."""
+        """See `StatusStore.subject_of`."""
         shelf = self._shelves.get(issuer)
         try:
             return shelf.subject_of(token) if shelf else None

@@ -121,6 +121,26 @@ DIRECTION_EXIT: Direction.ValueType  # 2
 """Out of the station."""
 Global___Direction: _TypeAlias = Direction  # noqa: Y015
 
+class _ReleaseBasis:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ReleaseBasisEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ReleaseBasis.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    RELEASE_BASIS_UNSPECIFIED: _ReleaseBasis.ValueType  # 0
+    """Absent: the staff's own word, STAFF_RELEASE."""
+    RELEASE_BASIS_PAPER_WITH_ID: _ReleaseBasis.ValueType  # 1
+    """Staff saw a paper certificate and the ID card that belongs to it, PAPER_CONFIRMED."""
+
+class ReleaseBasis(_ReleaseBasis, metaclass=_ReleaseBasisEnumTypeWrapper):
+    """On which ground staff release somebody."""
+
+RELEASE_BASIS_UNSPECIFIED: ReleaseBasis.ValueType  # 0
+"""Absent: the staff's own word, STAFF_RELEASE."""
+RELEASE_BASIS_PAPER_WITH_ID: ReleaseBasis.ValueType  # 1
+"""Staff saw a paper certificate and the ID card that belongs to it, PAPER_CONFIRMED."""
+Global___ReleaseBasis: _TypeAlias = ReleaseBasis  # noqa: Y015
+
 @_typing.final
 class Device(_message.Message):
     """One device of a lane."""
@@ -178,6 +198,8 @@ class Lane(_message.Message):
     SIGN_VERDICT_FIELD_NUMBER: _builtins.int
     SIGN_REASON_FIELD_NUMBER: _builtins.int
     OCCUPIED_FIELD_NUMBER: _builtins.int
+    SIGN_TEXT_FIELD_NUMBER: _builtins.int
+    SIGN_RULE_ID_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Its id in the configuration, 1 to 64 characters. Always given. Example: "A1"."""
     mode: Global___LaneMode.ValueType
@@ -192,6 +214,8 @@ class Lane(_message.Message):
     """Reason on its sign; REASON_UNSPECIFIED while it says ready. Example: REASON_STATUS_GREEN."""
     occupied: _builtins.bool
     """Whether somebody stands in the walkway. False when absent or when no sensor tells. Example: true."""
+    sign_rule_id: _builtins.str
+    """Rule that decided what the sign says, "" when none did. Example: "common/yellow"."""
     @_builtins.property
     def devices(self) -> _containers.RepeatedCompositeFieldContainer[Global___Device]:
         """Its devices, at most 8, in the order of the configuration. Absent: it has none. Example: [samv, modbus-relay]."""
@@ -199,6 +223,12 @@ class Lane(_message.Message):
     @_builtins.property
     def degraded_causes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Present causes of degraded mode that concern it. Absent: none. Example: ["READER_DOWN(A1/samv)"]."""
+
+    @_builtins.property
+    def sign_text(self) -> _status_pb2.ReasonText:
+        """What the sign's verdict means for holder and staff, in the words of the rule that decided. Absent while it says ready.
+        Example: {code: REASON_STATUS_YELLOW}.
+        """
 
     def __init__(
         self,
@@ -212,10 +242,12 @@ class Lane(_message.Message):
         sign_verdict: _status_pb2.Verdict.ValueType = ...,
         sign_reason: _reason_pb2.Reason.ValueType = ...,
         occupied: _builtins.bool = ...,
+        sign_text: _status_pb2.ReasonText | None = ...,
+        sign_rule_id: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["sign_text", b"sign_text"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["barrier_state", b"barrier_state", "degraded_causes", b"degraded_causes", "devices", b"devices", "emergency", b"emergency", "id", b"id", "mode", b"mode", "occupied", b"occupied", "sign_reason", b"sign_reason", "sign_verdict", b"sign_verdict"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["barrier_state", b"barrier_state", "degraded_causes", b"degraded_causes", "devices", b"devices", "emergency", b"emergency", "id", b"id", "mode", b"mode", "occupied", b"occupied", "sign_reason", b"sign_reason", "sign_rule_id", b"sign_rule_id", "sign_text", b"sign_text", "sign_verdict", b"sign_verdict"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -420,6 +452,7 @@ class ReleaseLaneRequest(_message.Message):
     DIRECTION_FIELD_NUMBER: _builtins.int
     OPERATOR_FIELD_NUMBER: _builtins.int
     WHY_FIELD_NUMBER: _builtins.int
+    BASIS_FIELD_NUMBER: _builtins.int
     lane_id: _builtins.str
     """The lane's id in the configuration, 1 to 64 characters. Required. Example: "A1"."""
     direction: Global___Direction.ValueType
@@ -430,6 +463,8 @@ class ReleaseLaneRequest(_message.Message):
     """Why, at most 200 characters, never a name or number of the passenger. Required. Example: "paper certificate
     seen".
     """
+    basis: Global___ReleaseBasis.ValueType
+    """On which ground. Absent: RELEASE_BASIS_UNSPECIFIED, the staff's own word. Example: RELEASE_BASIS_PAPER_WITH_ID."""
     def __init__(
         self,
         *,
@@ -437,10 +472,11 @@ class ReleaseLaneRequest(_message.Message):
         direction: Global___Direction.ValueType = ...,
         operator: _builtins.str = ...,
         why: _builtins.str = ...,
+        basis: Global___ReleaseBasis.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["direction", b"direction", "lane_id", b"lane_id", "operator", b"operator", "why", b"why"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["basis", b"basis", "direction", b"direction", "lane_id", b"lane_id", "operator", b"operator", "why", b"why"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -28,7 +28,7 @@ from gate.v1 import status_pb2 as gate_dot_v1_dot_status__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15gate/v1/passage.proto\x12\x07gate.v1\x1a\x12gate/v1/lane.proto\x1a\x14gate/v1/reason.proto\x1a\x14gate/v1/status.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd6\x03\n\x07Passage\x12\x12\n\npassage_id\x18\x01 \x01(\t\x12\x0f\n\x07lane_id\x18\x02 \x01(\t\x12%\n\tdirection\x18\x03 \x01(\x0e\x32\x12.gate.v1.Direction\x12.\n\nstart_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\ncredential\x18\x05 \x01(\t\x12!\n\x07verdict\x18\x06 \x01(\x0e\x32\x10.gate.v1.Verdict\x12\x1f\n\x06reason\x18\x07 \x01(\x0e\x32\x0f.gate.v1.Reason\x12\x0f\n\x07rule_id\x18\x08 \x01(\t\x12!\n\x07outcome\x18\t \x01(\x0e\x32\x10.gate.v1.Outcome\x12\x43\n\x12stage_microseconds\x18\n \x03(\x0b\x32\'.gate.v1.Passage.StageMicrosecondsEntry\x12\x0e\n\x06issuer\x18\x0b \x01(\t\x12\x1b\n\x04\x62\x61nd\x18\x0c \x01(\x0e\x32\r.gate.v1.Band\x12\x17\n\x0f\x64\x65graded_causes\x18\r \x03(\t\x1a\x38\n\x16StageMicrosecondsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\"(\n\x13ListPassagesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\":\n\x14ListPassagesResponse\x12\"\n\x08passages\x18\x01 \x03(\x0b\x32\x10.gate.v1.Passage\"(\n\x14WatchPassagesRequest\x12\x10\n\x08lane_ids\x18\x01 \x03(\t\":\n\x15WatchPassagesResponse\x12!\n\x07passage\x18\x01 \x01(\x0b\x32\x10.gate.v1.Passage*\xa7\x02\n\x07Outcome\x12\x17\n\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x12\n\x0eOUTCOME_PASSED\x10\x01\x12\x12\n\x0eOUTCOME_LAPSED\x10\x02\x12\x15\n\x11OUTCOME_TAILGATED\x10\x03\x12\x14\n\x10OUTCOME_INTRUDED\x10\x04\x12\x18\n\x14OUTCOME_NOT_RELEASED\x10\x05\x12\x1b\n\x17OUTCOME_RELEASE_REFUSED\x10\x06\x12\x1b\n\x17OUTCOME_BARRIER_FAULTED\x10\x07\x12\x1e\n\x1aOUTCOME_CONTROLLER_STOPPED\x10\x08\x12\x11\n\rOUTCOME_SHOWN\x10\t\x12\x10\n\x0cOUTCOME_FREE\x10\n\x12\x15\n\x11OUTCOME_EMERGENCY\x10\x0b\x32\xaf\x01\n\x0ePassageService\x12K\n\x0cListPassages\x12\x1c.gate.v1.ListPassagesRequest\x1a\x1d.gate.v1.ListPassagesResponse\x12P\n\rWatchPassages\x12\x1d.gate.v1.WatchPassagesRequest\x1a\x1e.gate.v1.WatchPassagesResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15gate/v1/passage.proto\x12\x07gate.v1\x1a\x12gate/v1/lane.proto\x1a\x14gate/v1/reason.proto\x1a\x14gate/v1/status.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xec\x03\n\x07Passage\x12\x12\n\npassage_id\x18\x01 \x01(\t\x12\x0f\n\x07lane_id\x18\x02 \x01(\t\x12%\n\tdirection\x18\x03 \x01(\x0e\x32\x12.gate.v1.Direction\x12.\n\nstart_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\ncredential\x18\x05 \x01(\t\x12!\n\x07verdict\x18\x06 \x01(\x0e\x32\x10.gate.v1.Verdict\x12\x1f\n\x06reason\x18\x07 \x01(\x0e\x32\x0f.gate.v1.Reason\x12\x0f\n\x07rule_id\x18\x08 \x01(\t\x12!\n\x07outcome\x18\t \x01(\x0e\x32\x10.gate.v1.Outcome\x12\x43\n\x12stage_microseconds\x18\n \x03(\x0b\x32\'.gate.v1.Passage.StageMicrosecondsEntry\x12\x0e\n\x06issuer\x18\x0b \x01(\t\x12\x1b\n\x04\x62\x61nd\x18\x0c \x01(\x0e\x32\r.gate.v1.Band\x12\x17\n\x0f\x64\x65graded_causes\x18\r \x03(\t\x12\x14\n\x0cspoken_rules\x18\x0e \x03(\t\x1a\x38\n\x16StageMicrosecondsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\"(\n\x13ListPassagesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\":\n\x14ListPassagesResponse\x12\"\n\x08passages\x18\x01 \x03(\x0b\x32\x10.gate.v1.Passage\"(\n\x14WatchPassagesRequest\x12\x10\n\x08lane_ids\x18\x01 \x03(\t\":\n\x15WatchPassagesResponse\x12!\n\x07passage\x18\x01 \x01(\x0b\x32\x10.gate.v1.Passage*\xa7\x02\n\x07Outcome\x12\x17\n\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x12\n\x0eOUTCOME_PASSED\x10\x01\x12\x12\n\x0eOUTCOME_LAPSED\x10\x02\x12\x15\n\x11OUTCOME_TAILGATED\x10\x03\x12\x14\n\x10OUTCOME_INTRUDED\x10\x04\x12\x18\n\x14OUTCOME_NOT_RELEASED\x10\x05\x12\x1b\n\x17OUTCOME_RELEASE_REFUSED\x10\x06\x12\x1b\n\x17OUTCOME_BARRIER_FAULTED\x10\x07\x12\x1e\n\x1aOUTCOME_CONTROLLER_STOPPED\x10\x08\x12\x11\n\rOUTCOME_SHOWN\x10\t\x12\x10\n\x0cOUTCOME_FREE\x10\n\x12\x15\n\x11OUTCOME_EMERGENCY\x10\x0b\x32\xaf\x01\n\x0ePassageService\x12K\n\x0cListPassages\x12\x1c.gate.v1.ListPassagesRequest\x1a\x1d.gate.v1.ListPassagesResponse\x12P\n\rWatchPassages\x12\x1d.gate.v1.WatchPassagesRequest\x1a\x1e.gate.v1.WatchPassagesResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,20 +37,20 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_PASSAGE_STAGEMICROSECONDSENTRY']._loaded_options = None
   _globals['_PASSAGE_STAGEMICROSECONDSENTRY']._serialized_options = b'8\001'
-  _globals['_OUTCOME']._serialized_start=809
-  _globals['_OUTCOME']._serialized_end=1104
+  _globals['_OUTCOME']._serialized_start=831
+  _globals['_OUTCOME']._serialized_end=1126
   _globals['_PASSAGE']._serialized_start=132
-  _globals['_PASSAGE']._serialized_end=602
-  _globals['_PASSAGE_STAGEMICROSECONDSENTRY']._serialized_start=546
-  _globals['_PASSAGE_STAGEMICROSECONDSENTRY']._serialized_end=602
-  _globals['_LISTPASSAGESREQUEST']._serialized_start=604
-  _globals['_LISTPASSAGESREQUEST']._serialized_end=644
-  _globals['_LISTPASSAGESRESPONSE']._serialized_start=646
-  _globals['_LISTPASSAGESRESPONSE']._serialized_end=704
-  _globals['_WATCHPASSAGESREQUEST']._serialized_start=706
-  _globals['_WATCHPASSAGESREQUEST']._serialized_end=746
-  _globals['_WATCHPASSAGESRESPONSE']._serialized_start=748
-  _globals['_WATCHPASSAGESRESPONSE']._serialized_end=806
-  _globals['_PASSAGESERVICE']._serialized_start=1107
-  _globals['_PASSAGESERVICE']._serialized_end=1282
+  _globals['_PASSAGE']._serialized_end=624
+  _globals['_PASSAGE_STAGEMICROSECONDSENTRY']._serialized_start=568
+  _globals['_PASSAGE_STAGEMICROSECONDSENTRY']._serialized_end=624
+  _globals['_LISTPASSAGESREQUEST']._serialized_start=626
+  _globals['_LISTPASSAGESREQUEST']._serialized_end=666
+  _globals['_LISTPASSAGESRESPONSE']._serialized_start=668
+  _globals['_LISTPASSAGESRESPONSE']._serialized_end=726
+  _globals['_WATCHPASSAGESREQUEST']._serialized_start=728
+  _globals['_WATCHPASSAGESREQUEST']._serialized_end=768
+  _globals['_WATCHPASSAGESRESPONSE']._serialized_start=770
+  _globals['_WATCHPASSAGESRESPONSE']._serialized_end=828
+  _globals['_PASSAGESERVICE']._serialized_start=1129
+  _globals['_PASSAGESERVICE']._serialized_end=1304
 # @@protoc_insertion_point(module_scope)

@@ -122,6 +122,7 @@ class Passage(_message.Message):
     ISSUER_FIELD_NUMBER: _builtins.int
     BAND_FIELD_NUMBER: _builtins.int
     DEGRADED_CAUSES_FIELD_NUMBER: _builtins.int
+    SPOKEN_RULES_FIELD_NUMBER: _builtins.int
     passage_id: _builtins.str
     """Random name of the attempt, 32 letters. Always given. Example: "gkeegoldjjakiaakdfgnbmeedhekmmfg"."""
     lane_id: _builtins.str
@@ -129,13 +130,13 @@ class Passage(_message.Message):
     direction: _lane_pb2.Direction.ValueType
     """Which way. Always given. Example: DIRECTION_ENTRY."""
     credential: _builtins.str
-    """CARD, CODE, CARD_AND_CODE or NONE. Always given. Example: "CARD"."""
+    """CARD, CODE, CERTIFICATE, CARD_AND_CODE, CARD_AND_CERTIFICATE or NONE. Always given. Example: "CARD"."""
     verdict: _status_pb2.Verdict.ValueType
     """What was decided; VERDICT_UNSPECIFIED for who came without a credential. Example: VERDICT_GRANT."""
     reason: _reason_pb2.Reason.ValueType
     """Why; REASON_UNSPECIFIED for who came without a credential. Example: REASON_STATUS_GREEN."""
     rule_id: _builtins.str
-    """The rule that decided, "" when none did. Example: "delta/mutual-recognition"."""
+    """The rule that decided, "" when none did. Example: "delta/green"."""
     outcome: Global___Outcome.ValueType
     """How it ended. Always given. Example: OUTCOME_PASSED."""
     issuer: _builtins.str
@@ -156,6 +157,12 @@ class Passage(_message.Message):
     def degraded_causes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Causes of degraded mode that were present. Absent: none. Example: ["FEED_AGED(AKM)"]."""
 
+    @_builtins.property
+    def spoken_rules(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Every rule that applied, the overridden ones too, with what it said. Absent: none applied. Example: ["delta/green GRANT
+        STATUS_GREEN"].
+        """
+
     def __init__(
         self,
         *,
@@ -172,10 +179,11 @@ class Passage(_message.Message):
         issuer: _builtins.str = ...,
         band: _status_pb2.Band.ValueType = ...,
         degraded_causes: _abc.Iterable[_builtins.str] | None = ...,
+        spoken_rules: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["band", b"band", "credential", b"credential", "degraded_causes", b"degraded_causes", "direction", b"direction", "issuer", b"issuer", "lane_id", b"lane_id", "outcome", b"outcome", "passage_id", b"passage_id", "reason", b"reason", "rule_id", b"rule_id", "stage_microseconds", b"stage_microseconds", "start_time", b"start_time", "verdict", b"verdict"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["band", b"band", "credential", b"credential", "degraded_causes", b"degraded_causes", "direction", b"direction", "issuer", b"issuer", "lane_id", b"lane_id", "outcome", b"outcome", "passage_id", b"passage_id", "reason", b"reason", "rule_id", b"rule_id", "spoken_rules", b"spoken_rules", "stage_microseconds", b"stage_microseconds", "start_time", b"start_time", "verdict", b"verdict"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -268,14 +268,14 @@ class CheckStatusRequest(_message.Message):
     origin_region: _builtins.str
     """GB/T 2260 code of the journey's origin, 6 or 12 digits. Absent: not told. Example: "310000"."""
     destination_region: _builtins.str
-    """GB/T 2260 code of the journey's destination, 6 or 12 digits. Absent: not told. Example: "330100"."""
+    """GB/T 2260 code of the journey's destination, 6 or 12 digits: its rules decide. Absent: this station's. Example: "330100"."""
     @_builtins.property
     def document(self) -> Global___Document:
         """An identity document. Absent: code_content is required. Example: {type: DOCUMENT_TYPE_RESIDENT_ID, number: …}."""
 
     @_builtins.property
     def travel_time(self) -> _timestamp_pb2.Timestamp:
-        """When the journey begins, years 1 to 9999. Absent: now. Example: 2020-04-02T09:30:00Z."""
+        """When the journey begins, years 1 to 9999: the rules of that day, and validities that reach it. Absent: now. Example: 2020-04-02T09:30:00Z."""
 
     def __init__(
         self,
@@ -344,14 +344,40 @@ class ReasonText(_message.Message):
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
+    @_typing.final
+    class StaffSentenceEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     CODE_FIELD_NUMBER: _builtins.int
     SENTENCE_FIELD_NUMBER: _builtins.int
     NEXT_STEP_FIELD_NUMBER: _builtins.int
     APPEAL_REFERENCE_FIELD_NUMBER: _builtins.int
+    STAFF_SENTENCE_FIELD_NUMBER: _builtins.int
+    CORRECTION_REFERENCE_FIELD_NUMBER: _builtins.int
     code: _reason_pb2.Reason.ValueType
     """Which reason. Always given. Example: REASON_STATUS_GREEN."""
     appeal_reference: _builtins.str
     """Where to object or ask for correction. Always given. Example: "12345"."""
+    correction_reference: _builtins.str
+    """What the passenger reads to 12345, so that the issuer finds the record without a name; holds for a day. Absent: "",
+    no issuer's record decided, or it was a grant. Example: "AKM-9Y5S-1H1Y-6TWD".
+    """
     @_builtins.property
     def sentence(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """What it means, by language ("zh", "en"). Always given in the station's languages. Example: {"en": "Green. Please
@@ -362,6 +388,12 @@ class ReasonText(_message.Message):
     def next_step(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """What to do next, by language. Always given in the station's languages. Example: {"en": "Walk through"}."""
 
+    @_builtins.property
+    def staff_sentence(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """What staff are told, by language. Always given in the station's languages. Example: {"en": "Yellow: take the
+        temperature and ask about the journey"}.
+        """
+
     def __init__(
         self,
         *,
@@ -369,10 +401,12 @@ class ReasonText(_message.Message):
         sentence: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         next_step: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         appeal_reference: _builtins.str = ...,
+        staff_sentence: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        correction_reference: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["appeal_reference", b"appeal_reference", "code", b"code", "next_step", b"next_step", "sentence", b"sentence"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["appeal_reference", b"appeal_reference", "code", b"code", "correction_reference", b"correction_reference", "next_step", b"next_step", "sentence", b"sentence", "staff_sentence", b"staff_sentence"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -428,6 +462,7 @@ class CheckStatusResponse(_message.Message):
     RULE_ID_FIELD_NUMBER: _builtins.int
     FEED_SEQUENCE_FIELD_NUMBER: _builtins.int
     DECISION_ID_FIELD_NUMBER: _builtins.int
+    SPOKEN_RULES_FIELD_NUMBER: _builtins.int
     verdict: Global___Verdict.ValueType
     """May the person pass? Always given. Example: VERDICT_GRANT."""
     credential_status: Global___CredentialStatus.ValueType
@@ -439,7 +474,7 @@ class CheckStatusResponse(_message.Message):
     asserted_by: _builtins.str
     """GB/T 2260 code of the authority that set the status, "" when none did. Example: "310000"."""
     rule_id: _builtins.str
-    """The rule that decided, "" when none speaks. Example: "delta/mutual-recognition"."""
+    """The rule that decided, "" when none speaks. Example: "delta/green"."""
     feed_sequence: _builtins.int
     """Sequence of the feed that decided, 1 or more; 0 when none did. Example: 7."""
     decision_id: _builtins.str
@@ -454,6 +489,12 @@ class CheckStatusResponse(_message.Message):
     def freshness(self) -> Global___Freshness:
         """How old the knowledge is. Always given. Example: {band: BAND_FRESH, age: 1800 s}."""
 
+    @_builtins.property
+    def spoken_rules(self) -> _containers.RepeatedCompositeFieldContainer[Global___SpokenRule]:
+        """Every rule that applied at the time and place asked about, the overridden ones too. Absent: none applied. Example:
+        [{id: "common/yellow", verdict: VERDICT_REFER}].
+        """
+
     def __init__(
         self,
         *,
@@ -467,14 +508,45 @@ class CheckStatusResponse(_message.Message):
         rule_id: _builtins.str = ...,
         feed_sequence: _builtins.int = ...,
         decision_id: _builtins.str = ...,
+        spoken_rules: _abc.Iterable[Global___SpokenRule] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["freshness", b"freshness", "reason", b"reason"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["asserted_by", b"asserted_by", "credential_status", b"credential_status", "decision_id", b"decision_id", "feed_sequence", b"feed_sequence", "finding", b"finding", "freshness", b"freshness", "issuer", b"issuer", "reason", b"reason", "rule_id", b"rule_id", "verdict", b"verdict"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["asserted_by", b"asserted_by", "credential_status", b"credential_status", "decision_id", b"decision_id", "feed_sequence", b"feed_sequence", "finding", b"finding", "freshness", b"freshness", "issuer", b"issuer", "reason", b"reason", "rule_id", b"rule_id", "spoken_rules", b"spoken_rules", "verdict", b"verdict"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CheckStatusResponse: _TypeAlias = CheckStatusResponse  # noqa: Y015
+
+@_typing.final
+class SpokenRule(_message.Message):
+    """One rule that applied."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    VERDICT_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """Its id. Always given. Example: "common/yellow"."""
+    verdict: Global___Verdict.ValueType
+    """What it said. Always given. Example: VERDICT_REFER."""
+    reason: _reason_pb2.Reason.ValueType
+    """Why. Always given. Example: REASON_STATUS_YELLOW."""
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        verdict: Global___Verdict.ValueType = ...,
+        reason: _reason_pb2.Reason.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "reason", b"reason", "verdict", b"verdict"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SpokenRule: _TypeAlias = SpokenRule  # noqa: Y015
 
 @_typing.final
 class BatchCheckStatusRequest(_message.Message):

@@ -1,0 +1,194 @@
+"""What rules are told: findings, weighed by age, and circumstances, as the JSON that a rule's `when` reads.
+
+    today       "2020-04-01", the day in China
+    station     region "330106", city "3301", province "33"
+    day         CHECKING | OPEN | CLOSED
+    presented   kind CARD | CODE | CARD_AND_CODE | CERTIFICATE | CARD_AND_CERTIFICATE, code_issuer, code_form
+    holder      age MINOR | ADULT | SENIOR | UNKNOWN
+    guardian    whether somebody has just been released here who may take dependants along
+    says        status -> issuers who say so now, e.g. {"GREEN": ["SSM"]}; nobody: absent
+    issuer      issuer -> the status that it says now
+    expired     status -> issuers who said so before their feed became too old to build on
+    silent      why -> issuers: NOT_LISTED, NOT_COVERED, EXPIRED, DAMAGED, UNKNOWN, UNANSWERED
+    rejected    why -> issuers who were asked and have no status: CODE_EXPIRED, CODE_NOT_OURS, PERSON_UNKNOWN
+    certified   authorities whose paper certificate was presented with its holder's card
+    degraded    causes of degraded mode, e.g. ["CLOCK_UNTRUSTED"]
+
+`says`, `issuer`, `expired`, `silent` and `rejected` hold only the issuers that the rule `counts`.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from gate.feed.finding import (
+    FUTURE_TOLERANCE_S,
+    Answered,
+    Band,
+    Certified,
+    Enrolled,
+    Finding,
+    Listed,
+    Missing,
+    NotCovered,
+    NotListed,
+    Rejected,
+    Rejection,
+    Told,
+    Unanswered,
+    Unknown,
+)
+from gate.feed.records import CredentialStatus
+from gate.moment import Moment
+from gate.policy.condition import Cause
+from gate.policy.question import Question
+from gate.policy.terms import Terms
+
+Facts = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Weighed:
+    """A finding with its age judged. `status` is None for whoever tells none; `why` then says why, as facts name it."""
+
+    finding: Finding
+    band: Band | None
+    status: CredentialStatus | None = None
+    why: str = ""
+
+    @property
+    def current(self) -> bool:
+        """Whether it is young enough to build on."""
+        return self.band is not Band.EXPIRED
+
+
+def weigh(question: Question, terms: Terms, now: Moment, at: Moment) -> tuple[Weighed, ...]:
+    """All findings, judged at `now`; `at` is the instant that validities must reach: later for a planned journey."""
+    trusted = all(condition.cause is not Cause.CLOCK_UNTRUSTED for condition in question.conditions)
+    return tuple([_weighed(finding, terms, now, at, trusted) for finding in question.findings])
+
+
+def _weighed(finding: Finding, terms: Terms, now: Moment, at: Moment, trusted: bool) -> Weighed:
+    match finding:
+        case Listed() | Enrolled() | Answered():
+            return Weighed(finding, _band(finding, terms, now, trusted), _status(finding, at))
+        case NotListed():
+            band = _band(finding, terms, now, trusted)
+            return Weighed(finding, band, why="EXPIRED" if band is Band.EXPIRED else "NOT_LISTED")
+        case NotCovered():
+            band = _band(finding, terms, now, trusted)
+            return Weighed(finding, band, why="EXPIRED" if band is Band.EXPIRED else "NOT_COVERED")
+        case Unknown(why=why):
+            return Weighed(finding, None, why="DAMAGED" if why is Missing.STORE_DAMAGED else "UNKNOWN")
+        case Unanswered():
+            return Weighed(finding, None, why="UNANSWERED")
+        case Rejected(why=Rejection.HOLDER_MUST_UPDATE):
+            return Weighed(finding, Band.FRESH, CredentialStatus.GREY)  # the issuer says: this report has lapsed
+        case Rejected(why=why):
+            return Weighed(finding, None, why=str(why))
+        case Certified(valid_until_utc_s=until):
+            return Weighed(finding, Band.FRESH if at.utc_s < until else Band.EXPIRED, why="CERTIFIED")
+
+
+def _band(finding: Told | NotListed | NotCovered, terms: Terms, now: Moment, trusted: bool) -> Band:
+    freshness = finding.freshness
+    return freshness.band(terms.limits_of(finding.issuer, freshness.partition), now, trusted)
+
+
+def _status(finding: Told, at: Moment) -> CredentialStatus:
+    """A status past its own validity, or not yet in effect, is a lapsed report: GREY, never silently green."""
+    lapsed = finding.valid_until_utc_s is not None and finding.valid_until_utc_s <= at.utc_s
+    early = finding.effective_utc_s > at.utc_s + FUTURE_TOLERANCE_S
+    return CredentialStatus.GREY if lapsed or early else finding.status
+
+
+class FactBook:
+    """The facts of one question; one reading for each group of issuers that rules count."""
+
+    def __init__(self, question: Question, weighed: Sequence[Weighed], at: Moment) -> None:
+        self._weighed = weighed
+        self._shared = _shared(question, weighed, at)
+        self._readings: dict[frozenset[str] | None, Facts] = {}
+
+    def counting(self, issuers: frozenset[str] | None) -> Facts:
+        """What a rule is told that counts these issuers (None: all)."""
+        facts = self._readings.get(issuers)
+        if facts is None:
+            facts = self._readings[issuers] = {**self._shared, **_said(self._weighed, issuers)}
+        return facts
+
+
+def _shared(question: Question, weighed: Sequence[Weighed], at: Moment) -> Facts:
+    given = question.circumstances
+    return {
+        "today": at.beijing_day.isoformat(),
+        "station": {"region": given.region, "city": given.region[:4], "province": given.region[:2]},
+        "day": given.day.value,
+        "presented": {
+            "kind": given.presented.value,
+            "code_issuer": given.code_issuer,
+            "code_form": given.code_form,
+        },
+        "holder": {"age": given.age_group.value},
+        "guardian": given.guardian,
+        "certified": [w.finding.asserted_by for w in weighed if isinstance(w.finding, Certified) and w.current],
+        "degraded": sorted({condition.cause.value for condition in question.conditions}),
+    }
+
+
+def _said(weighed: Sequence[Weighed], issuers: frozenset[str] | None) -> Mapping[str, Any]:
+    says: dict[str, list[str]] = {}
+    expired: dict[str, list[str]] = {}
+    silent: dict[str, list[str]] = {}
+    rejected: dict[str, list[str]] = {}
+    issuer: dict[str, str] = {}
+    for one in weighed:
+        name = one.finding.issuer
+        if isinstance(one.finding, Certified) or (issuers is not None and name not in issuers):
+            continue
+        if one.status is None:
+            where = rejected if isinstance(one.finding, Rejected) else silent
+            where.setdefault(one.why, []).append(name)
+        elif one.current:
+            says.setdefault(one.status.value, []).append(name)
+            issuer[name] = one.status.value
+        else:
+            expired.setdefault(one.status.value, []).append(name)
+    return {"says": says, "issuer": issuer, "expired": expired, "silent": silent, "rejected": rejected}
+
+
+_STATUSES = frozenset(CredentialStatus)
+# First word of a path -> its second words; None: it has none.
+_PATHS: Mapping[str, frozenset[str] | None] = {
+    "today": None,
+    "station": frozenset({"region", "city", "province"}),
+    "day": None,
+    "presented": frozenset({"kind", "code_issuer", "code_form"}),
+    "holder": frozenset({"age"}),
+    "guardian": None,
+    "certified": None,
+    "degraded": None,
+    "says": _STATUSES,
+    "expired": _STATUSES,
+    "silent": frozenset({"NOT_LISTED", "NOT_COVERED", "EXPIRED", "DAMAGED", "UNKNOWN", "UNANSWERED"}),
+    "rejected": frozenset(Rejection) - {Rejection.HOLDER_MUST_UPDATE},
+}
+_ISSUER_PATH = re.compile(r"issuer\.[A-Z][A-Z0-9_]{1,15}")
+_OF_REDUCE = frozenset({"current", "accumulator"})
+
+
+def path_problem(path: str) -> str:
+    """What is wrong with a path that a `when` reads, "" if nothing: a mistyped one would be null for ever."""
+    first, _, rest = path.partition(".")
+    if first in _OF_REDUCE or path in _PATHS or _ISSUER_PATH.fullmatch(path):
+        return ""
+    if first == "issuer" or first not in _PATHS:
+        return f"{path!r} is no fact: known are issuer.ISSUER, {', '.join(_PATHS)}"
+    allowed = _PATHS[first]
+    if allowed is None:
+        return "" if not rest or rest.isdecimal() else f"{path!r}: {first} has no parts"
+    second, _, index = rest.partition(".")
+    if second not in allowed or not (not index or index.isdecimal()):
+        return f"{path!r} is no fact: {first} has {', '.join(sorted(allowed))}"
+    return ""

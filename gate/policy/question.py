@@ -1,0 +1,75 @@
+"""What a decision is made of besides the rules and the instant; the journal keeps all of it for replay."""
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from gate.feed.finding import Finding
+from gate.policy.condition import Condition
+
+
+class Presented(enum.StrEnum):
+    """What one person showed; a ticket system's typed document counts as a card."""
+
+    CARD = "CARD"
+    CODE = "CODE"
+    CARD_AND_CODE = "CARD_AND_CODE"
+    CERTIFICATE = "CERTIFICATE"  # a community's paper certificate, its card still missing
+    CARD_AND_CERTIFICATE = "CARD_AND_CERTIFICATE"
+
+
+class AgeGroup(enum.StrEnum):
+    """As far as rules ask; where the terms draw the lines. Never a date of birth."""
+
+    MINOR = "MINOR"
+    ADULT = "ADULT"
+    SENIOR = "SENIOR"
+    UNKNOWN = "UNKNOWN"  # the document does not tell
+
+
+class Day(enum.StrEnum):
+    """What the station does today, by its own configuration."""
+
+    CHECKING = "CHECKING"
+    OPEN = "OPEN"  # checking has ended, or is suspended for the day: normal ticketing
+    CLOSED = "CLOSED"
+
+
+@dataclass(frozen=True, slots=True)
+class Circumstances:
+    """What was presented, by whom as far as rules may ask, and where. Names and locates nobody."""
+
+    presented: Presented = Presented.CARD
+    code_issuer: str = ""
+    code_form: str = ""
+    age_group: AgeGroup = AgeGroup.UNKNOWN
+    guardian: bool = False  # somebody was released at this lane a moment ago, and has not yet taken too many along
+    region: str = ""  # GB/T 2260 code of the station, or of the destination that is asked for; "": not told
+    day: Day = Day.CHECKING
+
+    def noted(self) -> Mapping[str, str | bool]:
+        """As JSON values for the journal; what is at its default is left out."""
+        return {name: getattr(self, name) for name in _NAMES if getattr(self, name) != getattr(_PLAIN, name)}
+
+
+def circumstances_from(noted: Mapping[str, str | bool]) -> Circumstances:
+    """What `Circumstances.noted` wrote. Raises TypeError, ValueError for anything else."""
+    values: dict[str, Any] = dict(noted)
+    for name, kind in (("presented", Presented), ("age_group", AgeGroup), ("day", Day)):
+        if name in values:
+            values[name] = kind(values[name])
+    return Circumstances(**values)
+
+
+_NAMES = tuple(field.name for field in fields(Circumstances))
+_PLAIN = Circumstances()
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """All that a decision depends on besides the rules and the instant."""
+
+    findings: tuple[Finding, ...]
+    conditions: frozenset[Condition] = field(default_factory=frozenset)
+    circumstances: Circumstances = _PLAIN

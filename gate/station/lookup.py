@@ -1,0 +1,234 @@
+"""What is known of one presentation: the same for a lane's passenger and for a ticket system's query.
+
+A card is looked up with every issuer's feed. A code alone leads to its own issuer's word, when that issuer's feed knows
+the token (subject keys of other issuers cannot be made from it), or to the issuer itself. Card and code, or card and
+certificate, must be of one person.
+"""
+
+import asyncio
+import hashlib
+import secrets
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from gate.credential.certificate import CertifyingKey, judge
+from gate.credential.documents import Document, age_on
+from gate.credential.healthcode import HealthCode
+from gate.credential.presentation import Presentation
+from gate.credential.subject import correction_reference, subject_key, token_key
+from gate.feed.finding import Certified, Finding, Freshness, NotListed, Silence, Told, Unanswered
+from gate.feed.records import CredentialStatus
+from gate.issuers.desk import IssuerDesk
+from gate.moment import Moment
+from gate.policy.condition import Condition
+from gate.policy.question import AgeGroup, Circumstances, Day, Presented, Question
+from gate.policy.rules import RuleSet
+from gate.policy.verdict import Reason, Verdict, VerdictKind
+from gate.sync.store import StatusStore
+
+_DAY_S = 86_400.0
+_MARK_BYTES = 7  # of a subject key: what a token tells of somebody enrolled (gate/feed/table.py)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What `decide` is given, and the person's marks. Holds no number, name or token."""
+
+    question: Question
+    travellers: tuple[bytes, ...] = field(default=(), repr=False)
+    subject: bytes = field(default=b"", repr=False)
+    askable: tuple[str, ...] = ()
+    problem: Reason | None = None
+    references: Mapping[str, str] = field(default_factory=dict)  # issuer -> correction reference of its record (R12)
+
+    def reference_for(self, verdict: Verdict) -> str:
+        """The reference of the record that decided, for whoever is not let through; "" without one."""
+        return "" if verdict.kind is VerdictKind.GRANT else self.references.get(verdict.issuer, "")
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """What surrounds a presentation: where it is, when, and what the station is doing."""
+
+    region: str
+    day: Day
+    conditions: frozenset[Condition]
+    guardian: bool = False
+
+
+class Lookup:
+    """Looks presentations up. One a station; holds the peppers in use."""
+
+    def __init__(
+        self,
+        store: StatusStore,
+        rules: RuleSet,
+        desk: IssuerDesk,
+        peppers: Mapping[str, Mapping[str, bytes]],
+        certifying_keys: Mapping[str, CertifyingKey],
+    ) -> None:
+        self._store = store
+        self._rules = rules
+        self._desk = desk
+        self._by_id = peppers  # issuer -> pepper_id -> pepper
+        self._peppers: dict[str, bytes] = {}  # issuer -> the pepper that its applied snapshot names
+        self._certifying_keys = certifying_keys
+        self._process_key = secrets.token_bytes(32)
+
+    def use_held_peppers(self) -> None:
+        """Take, for every issuer, the pepper that its applied snapshot names."""
+        held = self._store.held()
+        for issuer, by_id in self._by_id.items():
+            pepper = by_id.get(held[issuer].pepper_id) if issuer in held else None
+            if pepper is None:
+                self._peppers.pop(issuer, None)
+            else:
+                self._peppers[issuer] = pepper
+
+    def pepper(self, issuer: str) -> bytes | None:
+        """The pepper in use for this issuer."""
+        return self._peppers.get(issuer)
+
+    def token_mark(self, code: HealthCode) -> bytes:
+        """The mark of one showing of a dynamic code within this process; b"" for a static one."""
+        return self._mark(code.issuer.encode(), code.token.encode()) if code.dynamic else b""
+
+    def find(self, shown: Presentation, scene: Scene, now: Moment) -> Found:
+        """What every subscribed issuer's feed says of this presentation at `now`."""
+        document = shown.document
+        if document is None:
+            return self._of_code(shown, scene, now) if shown.code else self._of_certificate_alone(shown, scene)
+        keys = {issuer: subject_key(pepper, document) for issuer, pepper in self._peppers.items()}
+        findings = self._store.find(keys, now)
+        marks = self._marks(document, keys, findings)
+        subject = next(iter(keys.values()), b"")
+        problem = self._code_problem(shown.code, keys) if shown.code else None
+        if shown.certificate:
+            # Whether a clock in doubt costs the certificate is the rules' business (degraded/clock-and-paper).
+            wrong = judge(shown.certificate, document, self._certifying_keys, now, clock_trusted=True)
+            problem = Reason[wrong.name] if wrong else problem
+            findings = findings if wrong else (*findings, _certified(shown, now))
+        found = self._found(shown, findings, scene, now, marks, subject, problem)
+        return replace(found, references=self._references(keys, findings, now))
+
+    def _references(self, keys: Mapping[str, bytes], findings: Iterable[Finding], now: Moment) -> dict[str, str]:
+        """For every issuer that says other than green of this person: what the person may ask 12345 about."""
+        issuers = [f.issuer for f in findings if isinstance(f, Told) and f.status is not CredentialStatus.GREEN]
+        return {
+            issuer: correction_reference(self._peppers[issuer], issuer, keys[issuer], now.beijing_day)
+            for issuer in issuers
+            if issuer in keys
+        }
+
+    def _of_code(self, shown: Presentation, scene: Scene, now: Moment) -> Found:
+        code = shown.code
+        assert code is not None  # noqa: S101 - the caller looked
+        key = self._subject_of(code)
+        if key is None:
+            return self._found(shown, (), scene, now)
+        finding = self._store.find_one(code.issuer, key, now)
+        mark = self._mark(code.issuer.encode(), key[:_MARK_BYTES])
+        found = self._found(shown, (finding,), scene, now, (mark,), key)
+        return replace(found, references=self._references({code.issuer: key}, (finding,), now))
+
+    def _of_certificate_alone(self, shown: Presentation, scene: Scene) -> Found:
+        return Found(Question((), scene.conditions, _circumstances(shown, scene, AgeGroup.UNKNOWN)))
+
+    def _subject_of(self, code: HealthCode) -> bytes | None:
+        """The subject key that the issuer's feed has for this code's token, or its first 7 bytes."""
+        pepper = self._peppers.get(code.issuer)
+        if pepper is None or code.dynamic:  # no feed can list a token that is made for one showing
+            return None
+        return self._store.subject_of(code.issuer, token_key(pepper, code.issuer, code.token))
+
+    def _code_problem(self, code: HealthCode, keys: Mapping[str, bytes]) -> Reason | None:
+        subject, key = self._subject_of(code), keys.get(code.issuer)
+        another = subject is not None and key is not None and not key.startswith(subject)
+        return Reason.CODE_OF_ANOTHER if another else None
+
+    def _found(
+        self,
+        shown: Presentation,
+        findings: Sequence[Finding],
+        scene: Scene,
+        now: Moment,
+        marks: tuple[bytes, ...] = (),
+        subject: bytes = b"",
+        problem: Reason | None = None,
+    ) -> Found:
+        terms = self._rules.terms_on(now.beijing_day)
+        years = age_on(shown.document, now.beijing_day) if shown.document else None
+        group = terms.age_group(years) if terms else AgeGroup.UNKNOWN
+        wanted = self._wanted(shown, findings)
+        down = tuple(Unanswered(i, Silence.UNREACHABLE) for i in wanted if i in self._desk.unreachable())
+        question = Question((*findings, *down), scene.conditions, _circumstances(shown, scene, group))
+        askable = tuple(issuer for issuer in wanted if self._desk.asks(issuer))
+        return Found(question, marks, subject, askable, problem)
+
+    def _wanted(self, shown: Presentation, findings: Sequence[Finding]) -> tuple[str, ...]:
+        """The issuers who may know more than their feed told: a list of some colours is no answer, nor is a token."""
+        if any(isinstance(finding, Told) for finding in findings):
+            return ()
+        unlisted = [f.issuer for f in findings if isinstance(f, NotListed)]
+        code = [shown.code.issuer] if shown.code else []
+        return tuple(dict.fromkeys((*code, *unlisted)))
+
+    async def ask(
+        self, shown: Presentation, found: Question, issuers: Sequence[str], within_s: float, now: Moment
+    ) -> Found:
+        """What is known once these issuers were asked, at most `within_s`. Raises nothing."""
+        terms = self._rules.terms_on(now.beijing_day)
+        kept_s = terms.answers_kept_s if terms else 0.0
+        replies = await asyncio.gather(
+            *(self._desk.ask(issuer, shown.document, shown.code, within_s, kept_s) for issuer in issuers)
+        )
+        told = tuple(finding for reply in replies for finding in reply.findings)
+        named = next((reply.document for reply in replies if reply.document), None)
+        if shown.document and named and named != shown.document:
+            return Found(found, problem=Reason.CODE_OF_ANOTHER)
+        known = shown.document or named
+        if known is None:
+            mark = self.token_mark(shown.code) if shown.code else b""
+            return Found(replace(found, findings=(*found.findings, *told)), (mark,) if mark else ())
+        # The issuer told whose code it is: what every feed says of that person counts too.
+        keys = {issuer: subject_key(pepper, known) for issuer, pepper in self._peppers.items()}
+        findings = self._store.find(keys, now)
+        question = replace(found, findings=(*findings, *told))
+        told = (*findings, *told)
+        subject = next(iter(keys.values()), b"")
+        return Found(question, self._marks(known, keys, told), subject, references=self._references(keys, told, now))
+
+    def _marks(self, document: Document, keys: Mapping[str, bytes], findings: Iterable[Finding]) -> tuple[bytes, ...]:
+        """The person's marks: of the document, and of the subject of each issuer that a code alone may lead to."""
+        own = self._mark(document.type.encode(), document.number.encode())
+        told = [f.issuer for f in findings if isinstance(f, Told) and f.issuer in keys]
+        return (own, *[self._mark(issuer.encode(), keys[issuer][:_MARK_BYTES]) for issuer in told])
+
+    def _mark(self, kind: bytes, name: bytes) -> bytes:
+        """A mark within this process; worthless outside it."""
+        return hashlib.blake2b(kind + b"\0" + name, key=self._process_key, digest_size=16).digest()
+
+
+def _certified(shown: Presentation, now: Moment) -> Certified:
+    certificate = shown.certificate
+    assert certificate is not None  # noqa: S101 - the caller judged it
+    begin_s = _beijing_midnight(now)
+    return Certified(certificate.key_id, certificate.region, int(begin_s + _DAY_S), Freshness(begin_s))
+
+
+def _beijing_midnight(now: Moment) -> float:
+    """The instant at which the day in China began."""
+    return (now.utc_s + 8 * 3600) // _DAY_S * _DAY_S - 8 * 3600
+
+
+def _circumstances(shown: Presentation, scene: Scene, group: AgeGroup) -> Circumstances:
+    code = shown.code
+    return Circumstances(
+        presented=Presented(shown.kind),
+        code_issuer=code.issuer if code else "",
+        code_form=code.form if code else "",
+        age_group=group,
+        guardian=scene.guardian,
+        region=scene.region,
+        day=scene.day,
+    )
