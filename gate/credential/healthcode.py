@@ -6,7 +6,6 @@ resembles one is named so.
 
 import base64
 import binascii
-import enum
 import re
 import unicodedata
 from collections.abc import Mapping
@@ -21,12 +20,6 @@ PAYLOAD_BYTES_MAX = 4096  # R16 asks for 512 bytes and more; a QR symbol holds a
 # How far a phone's clock and ours may differ. No source gives a figure; phones keep seconds, and a code shown before
 # walking up to the gate is a few seconds old. A station's configuration says otherwise where it is known better.
 SKEW_DEFAULT_S = 30.0
-
-
-class CodeForm(enum.StrEnum):
-    """Only for tests of the lane that still name it; forms are data now."""
-
-    SSM_APP = "SSM_APP"
 
 
 @dataclass(frozen=True, slots=True)

@@ -217,7 +217,7 @@ class Lane:
             case FrontAction.REFER_LATE, _:
                 return self._refuse(self._given_up(), Verdict(VerdictKind.REFER, Reason.LOOKUP_LATE, rule_id=""))
             case FrontAction.LET_GO, _:
-                return [WriteRecord(self._given_up().record(self.barrier.open_outcome))]
+                return [WriteRecord(self._let_go().record(self.barrier.open_outcome))]
             case FrontAction.STOP, _:
                 verdict = Verdict(VerdictKind.REFER, Reason.CONTROLLER_STOPPED, rule_id="")
                 return [WriteRecord(self._given_up().with_verdict(verdict).record("CONTROLLER_STOPPED"))]
@@ -282,6 +282,12 @@ class Lane:
         if attempt is None:
             raise AssertionError(f"front {self.front} without an attempt")
         return attempt
+
+    def _let_go(self) -> Attempt:
+        """The attempt of somebody who now walks through an open gate: what was still to be tried decided nothing."""
+        attempt = self._given_up()
+        self._claims.let_go(attempt)
+        return replace(attempt, verdict=None)
 
     def _decide(self, found: events.StatusFound, now: Moment) -> list[Command]:
         attempt = self._attempt

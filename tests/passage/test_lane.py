@@ -3,23 +3,23 @@
 import itertools
 
 from gate.credential.documents import DocumentType, document
-from gate.credential.healthcode import CodeForm, HealthCode
+from gate.credential.healthcode import HealthCode
 from gate.credential.idcard import IdCard
 from gate.feed.finding import Freshness, Listed
 from gate.feed.records import CredentialStatus
 from gate.moment import Moment
 from gate.passage import events
+from gate.passage.claims import Claims
 from gate.passage.commands import Command, Direction, EndHold, FindStatus, LaneMode, Release, Say, Show, WriteRecord
 from gate.passage.lane import Lane
 from gate.passage.record import PassageRecord
-from gate.policy.antipassback import AntiPassback
-from gate.policy.decide import Question
+from gate.policy.question import Circumstances, Presented, Question
 from gate.policy.verdict import Reason
 from gate.station.station import read_rules
 
 START_UTC_S = 1_590_000_000.0  # May 2020, when the shipped rule is in force
 ENTRY = Direction.ENTRY
-CODE = events.CodeScanned(HealthCode("SSM", CodeForm.SSM_APP, "x"), ENTRY)
+CODE = events.CodeScanned(HealthCode("SSM", "SSM_APP", "x"), ENTRY)
 
 
 class _Scene:
@@ -27,8 +27,7 @@ class _Scene:
 
     def __init__(self, mode: LaneMode = LaneMode.ENTRY, *, emergency: bool = False, has_turnstile: bool = True) -> None:
         ids = (f"passage {n}" for n in itertools.count())
-        passback = AntiPassback(120.0)
-        self.lane = Lane("A1", mode, read_rules(None), passback, ids.__next__, has_turnstile, emergency=emergency)
+        self.lane = Lane("A1", mode, read_rules(None), Claims(), ids.__next__, has_turnstile, emergency=emergency)
         self.now = Moment(START_UTC_S, 0.0)
         self.sign = self.lane.resting_sign[1]
         self.said: list[Reason] = []
@@ -55,9 +54,14 @@ class _Scene:
                 self.records.append(record)
             case FindStatus(query=query, presentation=presentation):
                 green = Listed("SSM", CredentialStatus.GREEN, "310000", 0, None, 1, Freshness(self.now.utc_s - 60))
-                assert presentation.document
-                mark = presentation.document.number.encode()
-                self.see(events.StatusFound(query, Question((green,)), mark, mark))
+                known, mark = (
+                    presentation.document is not None,
+                    presentation.document.number.encode() if presentation.document else b"",
+                )
+                given = Circumstances(Presented(presentation.kind))
+                self.see(
+                    events.StatusFound(query, Question((green,) if known else (), circumstances=given), (mark,), mark)
+                )
 
 
 def test_who_waits_behind_another_is_told_to_go_when_it_is_their_turn() -> None:

@@ -1,24 +1,26 @@
 """The two tables: complete, and safe for any order of events."""
 
 import itertools
+from datetime import date
 from pathlib import Path
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gate.credential.certificate import Certificate
 from gate.credential.documents import DocumentType, document
-from gate.credential.healthcode import CodeForm, HealthCode
+from gate.credential.healthcode import HealthCode
 from gate.credential.idcard import IdCard
 from gate.feed.finding import Finding, Freshness, Listed, NotListed
 from gate.feed.records import CredentialStatus
 from gate.moment import Moment
 from gate.passage import events
 from gate.passage.barrier import TABLE, Action, Barrier, BarrierState, Trigger
-from gate.passage.commands import Command, Direction, EndHold, FindStatus, LaneMode, Release, WriteRecord
+from gate.passage.claims import Claims
+from gate.passage.commands import AskIssuers, Command, Direction, EndHold, FindStatus, LaneMode, Release, WriteRecord
 from gate.passage.lane import Lane
 from gate.passage.pairing import FRONT, FrontAction, FrontState, FrontTrigger
 from gate.passage.record import PassageRecord
-from gate.policy.antipassback import AntiPassback
 from gate.policy.decide import Question
 from gate.policy.verdict import Reason
 from gate.station.station import read_rules
@@ -60,13 +62,22 @@ def _card(number: int) -> IdCard:
     return IdCard(document(DocumentType.PASSPORT, f"E1234567{number}"), None, None)
 
 
+def _code() -> HealthCode:
+    return HealthCode("SSM", "SSM_APP", "x", dynamic=True, issued_utc_s=START_UTC_S, max_age_s=60.0)
+
+
+PAPER = Certificate("K1", "330106", date(2020, 5, 21), date(2020, 5, 21), b"", b"", b"", b"")
+
+
 def _found(query: int, status: CredentialStatus | None, person: int, now: Moment) -> events.StatusFound:
     freshness = Freshness(now.utc_s - 60)
     finding: Finding = NotListed("SSM", 1, freshness)
     if status is not None:
         finding = Listed("SSM", status, "310000", 0, None, 1, freshness)
     mark = f"person {person}".encode()
-    return events.StatusFound(query, Question((finding,)), mark, mark)
+    askable = ("SSM",) if status is None else ()
+    problem = Reason.CODE_OF_ANOTHER if status is CredentialStatus.GREY else None
+    return events.StatusFound(query, Question((finding,)), (mark,), mark, askable, problem)
 
 
 # One step: (lane, what, number, seconds since the step before).
@@ -81,7 +92,8 @@ STEPS = st.lists(
                 *["accepted"] * 2,
                 "refused",
                 "unknown",
-                "code",
+                *["code"] * 2,
+                "certificate",
                 "unread",
                 "second",
                 "wrong way",
@@ -108,10 +120,10 @@ class _World:
     """Two lanes that share anti-passback, and everything they ever commanded."""
 
     def __init__(self, answer_at_once: bool) -> None:
-        passback = AntiPassback(120.0)
+        claims = Claims()
         numbers = itertools.count()
         self.lanes = [
-            Lane(f"A{n}", LaneMode.BOTH, RULES, passback, new_id=lambda: f"passage {next(numbers)}") for n in (0, 1)
+            Lane(f"A{n}", LaneMode.BOTH, RULES, claims, new_id=lambda: f"passage {next(numbers)}") for n in (0, 1)
         ]
         self.now = Moment(START_UTC_S, 0.0)
         self.records: list[PassageRecord] = []
@@ -145,6 +157,8 @@ class _World:
                 if verdict.reason is Reason.STAFF_RELEASE:
                     assert self.staff, "a staff release that no staff ordered"
                 self.releases.append((lane, grant))
+            case AskIssuers(query=query):
+                self._queries[lane].append(query)
             case FindStatus(query=query):
                 self._queries[lane].append(query)
                 if self._answer_at_once:
@@ -161,7 +175,8 @@ class _World:
         statuses = [CredentialStatus.GREEN, CredentialStatus.GREEN, CredentialStatus.RED, CredentialStatus.GREY, None]
         table: dict[str, events.Event | None] = {
             "card": events.CardRead(_card(number % 4), way),
-            "code": events.CodeScanned(HealthCode("SSM", CodeForm.SSM_APP, "x"), way),
+            "code": events.CodeScanned(_code(), way, b"shown" * (number % 2)),
+            "certificate": events.CertificateScanned(PAPER, way),
             "unread": events.ReadFailed(Reason.CARD_REMOVED, way),
             "found": _found(queries[-1 - number % len(queries)], statuses[number % 5], number % 4, self.now)
             if queries
