@@ -235,6 +235,36 @@ def test_jiangsus_code_and_its_res_may_be_texts(code: object) -> None:
         assert isinstance(found, Unanswered)
 
 
+def test_a_number_of_success_in_another_type_is_none() -> None:
+    """errcode false and 0.0 are equal to 0 in Python, and are not the interface's answer."""
+    content = json.dumps({"data": {"healthyReport": [{"healthyStaus": "00"}]}})
+    data = {"risk_assessment_grade": "00", "report_expired": False, "content": content}
+    data |= {"report_date": "2020-02-16 16:17:41", "report_valid_date": "2099-02-16 16:17:41"}
+    for interface in ("guangdong-decode", "hubei-validate"):
+        assert isinstance(drive(interface, [{"errcode": 0, "data": data}]).findings[0], Answered)
+        for wrong in (False, 0.0, "0", None):
+            assert isinstance(drive(interface, [{"errcode": wrong, "data": data}]).findings[0], Unanswered)
+
+
+def test_more_reports_than_there_are_provinces_are_no_answer() -> None:
+    """A list without end would become findings without end, and a decision that takes as long."""
+    for count, kind in ((hubei.REPORTS_MAX, Answered), (hubei.REPORTS_MAX + 1, Unanswered)):
+        report = {"data": {"healthyReport": [{"healthyStaus": "00"}] * count}}
+        found = drive("hubei-validate", [{"errcode": 0, "data": {"content": json.dumps(report)}}]).findings
+        assert isinstance(found[0], kind)
+
+
+@pytest.mark.requirement("R6")
+@pytest.mark.parametrize("grades", [["00", "10"], ["00", "01"], ["00", "?"], ["10"]])
+def test_one_report_that_is_not_green_keeps_all_of_them_out_of_the_cache(grades: list[str]) -> None:
+    """R6: beside one province's green another's red is not held longer than it is told."""
+    report = {"data": {"healthyReport": [{"healthyStaus": grade} for grade in grades]}}
+    reply = drive("hubei-validate", [{"errcode": 0, "data": {"content": json.dumps(report)}}])
+    cache = AnswerCache()
+    cache.keep(b"key", reply, NOW, 60.0)
+    assert cache.find(b"key", NOW) is None
+
+
 def test_the_cache_is_bounded_and_its_keys_say_nothing() -> None:
     """The oldest goes first; the same subject has another key in every process."""
     cache, other = AnswerCache(), AnswerCache()
