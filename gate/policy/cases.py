@@ -90,11 +90,12 @@ def parse_cases(text: str, name: str) -> list[Case]:
     """The cases in a `cases.toml`. Raises RuleError naming the case and what is wrong."""
     cases = []
     try:
-        rows = tomllib.loads(text).get("case", [])
-    except tomllib.TOMLDecodeError as error:
+        raw = tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise RuleError(f"{name}: {error}") from error
-    if not isinstance(rows, list):
-        raise RuleError(f"{name}: 'case' must be [[case]] tables")
+    rows = raw.get("case")
+    if set(raw) != {"case"} or not isinstance(rows, list):  # a mistyped [[cases]] would check nothing
+        raise RuleError(f"{name}: needs [[case]] tables and nothing else")
     for number, row in enumerate(rows, 1):
         try:
             cases.append(_case(row))

@@ -54,7 +54,7 @@ def decide(question: Question, rules: RuleSet, now: Moment, at: Moment | None = 
     if len({rule.then for rule in standing}) > 1:
         return Verdict(VerdictKind.REFER, Reason.RULES_CONTRADICT, rule_id="", spoken=spoken)
     rule = min(standing, key=lambda rule: (_REASON_ORDER[rule.reason], rule.id))
-    if not _grounded(rule.reason, weighed, question.circumstances):
+    if not _grounded(rule, weighed, question.circumstances):
         return Verdict(VerdictKind.REFER, Reason.RULE_FAILED, rule.id, spoken=spoken)
     return _verdict(rule, weighed, spoken)
 
@@ -74,11 +74,12 @@ def _speaking(
     return speaking, None
 
 
-def _grounded(reason: Reason, weighed: Sequence[Weighed], given: Circumstances) -> bool:
+def _grounded(rule: Rule, weighed: Sequence[Weighed], given: Circumstances) -> bool:
     """Whether what a rule says rests on something: never green by what is missing, old or broken, never red by it."""
+    reason = rule.reason
     status = _STATUS_OF.get(reason)
     if status is not None:
-        return any(one.status is status and one.current for one in weighed)
+        return any(one.status is status and one.current for one in _counted(rule, weighed))
     if reason is Reason.CERTIFICATE_VALID:
         return any(isinstance(one.finding, Certified) and one.current for one in weighed)
     if reason is Reason.WITH_GUARDIAN:
@@ -114,7 +115,7 @@ def _verdict(rule: Rule, weighed: Sequence[Weighed], spoken: tuple[Spoken, ...])
 
 def _ground(rule: Rule, weighed: Sequence[Weighed]) -> Weighed | None:
     """The finding that a rule's verdict rests on: of several the one of the holder's residence, else the newest."""
-    counted = [one for one in weighed if rule.counts is None or one.finding.issuer in rule.counts]
+    counted = _counted(rule, weighed)
     status, why = _STATUS_OF.get(rule.reason), _SILENCE_OF.get(rule.reason)
     if status is not None:
         grounds = [one for one in counted if one.status is status and one.current]
@@ -123,6 +124,12 @@ def _ground(rule: Rule, weighed: Sequence[Weighed]) -> Weighed | None:
         if rule.reason is Reason.FEED_EXPIRED:  # what an old feed told comes before what it did not tell
             grounds = [one for one in counted if one.status is not None and not one.current] or grounds
     return max(grounds, key=_rank, default=None)
+
+
+def _counted(rule: Rule, weighed: Sequence[Weighed]) -> list[Weighed]:
+    """What the rule counts; a certificate is no issuer's word, and is there for every rule."""
+    counts = rule.counts
+    return [one for one in weighed if counts is None or one.finding.issuer in counts or one.why == "CERTIFIED"]
 
 
 def _rank(one: Weighed) -> tuple[bool, float]:

@@ -56,9 +56,12 @@ class Circumstances:
 def circumstances_from(noted: Mapping[str, str | bool]) -> Circumstances:
     """What `Circumstances.noted` wrote. Raises TypeError, ValueError for anything else."""
     values: dict[str, Any] = dict(noted)
-    for name, kind in (("presented", Presented), ("age_group", AgeGroup), ("day", Day)):
-        if name in values:
+    for name in values.keys() & set(_NAMES):
+        kind = type(getattr(_PLAIN, name))
+        if issubclass(kind, enum.Enum):
             values[name] = kind(values[name])
+        elif type(values[name]) is not kind:
+            raise TypeError(f"{name}: must be a {kind.__name__}")
     return Circumstances(**values)
 
 

@@ -72,13 +72,14 @@ _NUMBERS: Mapping[str, tuple[float, float]] = {
     "minor_below": (0, 21),
     "senior_from": (50, 120),
 }
+_WHOLE = frozenset({"guardian_dependants_max", "minor_below", "senior_from"})  # people and years, not parts of them
 
 
 def parse_terms(text: str, name: str) -> tuple[Terms, ...]:
     """All terms, the earliest first. Raises RuleError naming file and place."""
     try:
         raw = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise RuleError(f"{name}: {error}") from error
     rows = raw.get("terms")
     if set(raw) != {"terms"} or not isinstance(rows, list) or not 1 <= len(rows) <= TERMS_MAX:
@@ -94,15 +95,18 @@ def parse_terms(text: str, name: str) -> tuple[Terms, ...]:
     return tuple(sorted(terms, key=lambda one: one.valid_from))
 
 
-def _terms(row: dict[str, Any]) -> Terms:
+def _terms(row: Any) -> Terms:
+    if not isinstance(row, dict):
+        raise RuleError("must be a [[terms]] table")
     allowed = {"valid_from", "freshness", *_NUMBERS}
     unknown, missing = sorted(set(row) - allowed), sorted(allowed - set(row))
     if unknown or missing:
         wrong = f"unknown key {unknown[0]!r}" if unknown else f"{missing[0]!r} is missing"
         raise RuleError(f"{wrong}; needed are {', '.join(sorted(allowed))}")
     for key, (low, high) in _NUMBERS.items():
-        if type(row[key]) not in (int, float) or not low <= row[key] <= high:
-            raise RuleError(f"{key}: must be a number from {low} to {high}")
+        kind, kinds = ("whole number", (int,)) if key in _WHOLE else ("number", (int, float))
+        if type(row[key]) not in kinds or not low <= row[key] <= high:
+            raise RuleError(f"{key}: must be a {kind} from {low} to {high}")
     if type(row["valid_from"]) is not date:
         raise RuleError("valid_from: must be a day, e.g. 2020-02-01")
     if not isinstance(row["freshness"], dict):

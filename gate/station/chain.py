@@ -166,8 +166,14 @@ def _restored_item(key: str, value: Any) -> tuple[str, Any]:
     return key, _restored(value)
 
 
+def _before_rules(values: Mapping[str, Any]) -> dict[str, Any]:
+    """What release 0.1, before rules were CertLogic, did not write: it knew of circumstances only what was presented."""
+    shown = values.get("credential")
+    return {"circumstances": {} if shown in ("CARD", "NONE") else {"presented": shown}, "spoken": ()}
+
+
 def _record(values: dict[str, Any]) -> PassageRecord:
-    restored = _restored(values)
+    restored = _before_rules(values) | _restored(values)
     try:
         return PassageRecord(**{name: restored[name] for name in _FIELDS}, subject=from_letters(restored["subject"]))
     except (KeyError, TypeError, ValueError) as error:
