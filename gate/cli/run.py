@@ -67,7 +67,7 @@ def _open_files(file: Path, config: "Config") -> None:
     from gate.config import ConfigError
     from gate.issuersettings import read_secrets
     from gate.policy.rules import RuleError
-    from gate.station.station import read_code_keys, station_issuers, station_rules
+    from gate.station.rulefiles import read_code_keys, station_issuers, station_rules
     from gate.sync.certkeys import load_community_keys
     from gate.sync.keyring import KeyFileError, load_peppers, load_public_keys
 
@@ -107,7 +107,7 @@ def check_rules(
     """
     from gate.config import ConfigError
     from gate.policy.cases import parse_cases
-    from gate.station.station import read_issuers, read_rules, rule_texts
+    from gate.station.rulefiles import read_issuers, read_rules, rule_texts
 
     if folder is not None and not folder.is_dir():
         raise ConfigError("folder", f"{folder} is not a folder: give the one that holds the rules")

@@ -79,7 +79,7 @@ def lane(state: LaneState) -> lane_pb2.Lane:
 def _sign_text(state: LaneState) -> status_pb2.ReasonText | None:
     if state.sign_words is None:
         return None
-    return _text(state.sign_reason, state.sign_words, tuple(state.sign_words.holder), state.sign_reference)
+    return text(state.sign_reason, state.sign_words, tuple(state.sign_words.holder), state.sign_reference)
 
 
 def _device(device: DeviceState) -> lane_pb2.Device:
@@ -154,7 +154,7 @@ def answer(given: StatusAnswer, languages: tuple[str, ...]) -> status_pb2.CheckS
     return status_pb2.CheckStatusResponse(
         verdict=enum_value(status_pb2.Verdict, "VERDICT", verdict.kind),
         credential_status=enum_value(status_pb2.CredentialStatus, "CREDENTIAL_STATUS", verdict.credential_status),
-        reason=_text(verdict.reason.name, given.words, languages, given.reference),
+        reason=text(verdict.reason.name, given.words, languages, given.reference),
         finding=enum_value(status_pb2.Finding, "FINDING", verdict.finding),
         freshness=_freshness(str(verdict.band or ""), verdict.as_of_utc_s, given.age_s),
         issuer=verdict.issuer,
@@ -172,7 +172,7 @@ def _spoken(rule: Spoken) -> status_pb2.SpokenRule:
     )
 
 
-def _text(name: str, words: Words, languages: tuple[str, ...], reference: str) -> status_pb2.ReasonText:
+def text(name: str, words: Words, languages: tuple[str, ...], reference: str) -> status_pb2.ReasonText:
     """A reason with its words in the station's languages."""
     return status_pb2.ReasonText(
         code=reason(name),

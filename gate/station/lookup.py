@@ -160,7 +160,9 @@ class Lookup:
         years = age_on(shown.document, now.beijing_day) if shown.document else None
         group = terms.age_group(years) if terms else AgeGroup.UNKNOWN
         wanted = self._wanted(shown, findings)
-        down = tuple(Unanswered(i, Silence.UNREACHABLE) for i in wanted if i in self._desk.unreachable())
+        # An issuer that is down is asked again when its circuit lets a probe through: that question is somebody's.
+        resting = [issuer for issuer in wanted if issuer in self._desk.unreachable() and not self._desk.asks(issuer)]
+        down = tuple(Unanswered(issuer, Silence.UNREACHABLE) for issuer in resting)
         question = Question((*findings, *down), scene.conditions, _circumstances(shown, scene, group))
         askable = tuple(issuer for issuer in wanted if self._desk.asks(issuer))
         return Found(question, marks, subject, askable, problem)

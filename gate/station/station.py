@@ -5,17 +5,13 @@ import logging
 import secrets
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import replace
-from importlib import resources
-from pathlib import Path
 from typing import Any
 
 from gate import config
 from gate.credential.documents import Document
-from gate.credential.forms import FormError, Issuers, parse_issuers
 from gate.credential.healthcode import UnusableCode, judge_code, read_code
 from gate.credential.idcard import IdCard
 from gate.credential.presentation import Presentation
-from gate.credential.transit import Verifier
 from gate.feed.finding import Band, Freshness
 from gate.feed.ledger import Held
 from gate.feed.partitions import Partition
@@ -30,7 +26,7 @@ from gate.policy.condition import Cause, Condition
 from gate.policy.decide import decide
 from gate.policy.jump import RedWatch
 from gate.policy.question import Day, Question
-from gate.policy.rules import RuleError, RuleSet, Words, parse_rules
+from gate.policy.rules import Words
 from gate.policy.terms import Terms
 from gate.policy.verdict import Ask, Reason, Verdict, VerdictKind
 from gate.station.clock import Clock
@@ -39,6 +35,10 @@ from gate.station.lanememory import LaneMemory
 from gate.station.lookup import Found, Lookup, Scene
 from gate.station.metrics import Metrics, MetricsServer
 from gate.station.prompts import explained
+from gate.station.rulefiles import read_code_keys, station_issuers, station_rules, unheard
+from gate.station.rulefiles import read_issuers as read_issuers
+from gate.station.rulefiles import read_rules as read_rules
+from gate.station.rulefiles import rule_texts as rule_texts
 from gate.station.runner import LaneRunner
 from gate.station.services import Services
 from gate.station.state import (
@@ -53,7 +53,6 @@ from gate.station.state import (
 )
 from gate.station.watch import Recent, Watch
 from gate.sync.certkeys import load_community_keys
-from gate.sync.codekeys import load_code_keys
 from gate.sync.keyring import load_peppers
 from gate.sync.process import FeedProcess
 from gate.sync.store import open_store
@@ -83,6 +82,8 @@ class Station:
         self.passages: Watch[PassageRecord] = Watch()
         self.recent: Recent[PassageRecord] = Recent()
         self.rules = station_rules(settings.policy)
+        for issuer in unheard(self.rules, [feed.issuer for feed in settings.feeds]):
+            log.warning("feed %s: no rule counts this issuer's green: add an agreement to the rules", issuer)
         self._policy = settings.policy
         self._region = settings.region
         issuers = [feed.issuer for feed in settings.feeds]
@@ -462,57 +463,3 @@ async def _end(tasks: Sequence[asyncio.Task[None]]) -> None:
         if not pending:
             return
         log.warning("still ending: %s", ", ".join(sorted(task.get_name() for task in pending)))
-
-
-def station_rules(policy: config.Policy) -> RuleSet:
-    """The rules that a station decides by. Raises RuleError, OSError."""
-    rules = read_rules(policy.rules_dir)
-    if policy.rules_of is None:
-        return rules
-    log.warning("deciding by the rules of %s, whatever today is", policy.rules_of)
-    return rules.as_of(policy.rules_of)
-
-
-def read_rules(rules_dir: Path | None) -> RuleSet:
-    """The rules in `rules_dir`, or those shipped. Raises RuleError, OSError."""
-    texts = rule_texts(rules_dir)
-    if not texts:
-        raise RuleError(f"{rules_dir}: holds no rule.toml: give the folder of the rules, as gate/policy/recognition is")
-    # Rules of one's own need no terms of their own: the shipped ones hold then.
-    return parse_rules(texts, rule_texts(rules_dir, "terms.toml") or rule_texts(None, "terms.toml"))
-
-
-def read_issuers(rules_dir: Path | None) -> Issuers:
-    """The issuers shipped; those of `rules_dir` join them, or replace the one of the same folder. Raises RuleError."""
-    texts = rule_texts(None, "issuer.toml") | (rule_texts(rules_dir, "issuer.toml") if rules_dir else {})
-    try:
-        return parse_issuers(texts)
-    except FormError as error:
-        raise RuleError(str(error)) from error
-
-
-def station_issuers(settings: config.Config) -> Issuers:
-    """All issuers, with the patterns that the station's file gives for codes whose string is not public."""
-    issuers = read_issuers(settings.policy.rules_dir)
-    for index, one in enumerate(settings.issuers):
-        if one.code_pattern:
-            try:
-                issuers = issuers.with_pattern(one.id, one.code_host, one.code_pattern, one.code_form)
-            except FormError as error:
-                raise config.ConfigError(f"issuer[{index}].code_pattern", str(error)) from error
-    return issuers
-
-
-def read_code_keys(settings: config.Config) -> Mapping[tuple[str, int], Verifier]:
-    """The keys of signed codes. Raises KeyFileError."""
-    keys: dict[tuple[str, int], Verifier] = {}
-    for one in settings.issuers:
-        if one.code_keys_file:
-            keys |= load_code_keys(one.code_keys_file)
-    return keys
-
-
-def rule_texts(rules_dir: Path | None, name: str = "rule.toml") -> dict[str, str]:
-    """All files called `name` below `rules_dir` (None: the shipped rules), by their path."""
-    root = rules_dir or Path(str(resources.files("gate.policy").joinpath("recognition")))
-    return {str(path.relative_to(root)): path.read_text("utf-8") for path in sorted(root.rglob(name))}

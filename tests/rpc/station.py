@@ -19,12 +19,15 @@ from gate.feed.records import CredentialStatus
 from gate.passage.record import PassageRecord
 from gate.policy.verdict import FindingClass, Reason, Verdict, VerdictKind
 from gate.rpc.server import RpcServer
+from gate.station.prompts import explained
 from gate.station.state import (
+    NOW_AND_HERE,
     DeviceState,
     FeedState,
     LaneState,
     StateRefusedError,
     StatusAnswer,
+    Travel,
     UnknownLaneError,
 )
 from gate.station.watch import Recent, Subscription, Watch
@@ -87,8 +90,8 @@ class PlainStation:
         self.asked.append(("set_mode", lane_id, mode, operator))
         return self.change(lane_id, mode=mode)
 
-    def release(self, lane_id: str, direction: str, operator: str, why: str) -> LaneState:
-        self.asked.append(("release", lane_id, direction, operator, why))
+    def release(self, lane_id: str, direction: str, operator: str, why: str, paper: bool = False) -> LaneState:
+        self.asked.append(("release", lane_id, direction, operator, why, *(("paper",) if paper else ())))
         return self.change(lane_id, barrier="RELEASED")
 
     def reset_emergency(self, lane_id: str, operator: str) -> LaneState:
@@ -106,15 +109,16 @@ class PlainStation:
     def feeds(self) -> Sequence[FeedState]:
         return self.held
 
-    def check_status(self, document: Document) -> StatusAnswer:
-        self.asked.append(("check_status", document.type))
+    def check_status(self, document: Document, travel: Travel = NOW_AND_HERE) -> StatusAnswer:
+        self.asked.append(("check_status", document.type, *((travel,) if travel != NOW_AND_HERE else ())))
         if self.breaks_with:
             raise self.breaks_with
-        return StatusAnswer(GREEN, "abcd", 3600.5, ())
+        return StatusAnswer(GREEN, "abcd", 3600.5, (), explained(GREEN.reason, None, self.languages))
 
-    def check_code(self, content: str) -> StatusAnswer:
-        self.asked.append(("check_code", len(content)))
-        return StatusAnswer(Verdict(VerdictKind.REFER, Reason.CODE_NEEDS_CARD, ""), "abcd", None, ())
+    def check_code(self, content: str, travel: Travel = NOW_AND_HERE) -> StatusAnswer:
+        self.asked.append(("check_code", len(content), *((travel,) if travel != NOW_AND_HERE else ())))
+        words = explained(Reason.CODE_NEEDS_CARD, None, self.languages)
+        return StatusAnswer(Verdict(VerdictKind.REFER, Reason.CODE_NEEDS_CARD, ""), "abcd", None, (), words)
 
 
 @dataclass(slots=True)

@@ -16,7 +16,7 @@ from gate.passage.commands import LaneMode
 from gate.passage.record import CredentialKind, Outcome
 from gate.policy.verdict import FindingClass, Reason, VerdictKind
 from gate.rpc import convert
-from gate.station.prompts import prompts
+from gate.station.prompts import explained, prompts
 from gate.station.state import FeedState
 from gate.v1 import lane_pb2, passage_pb2, reason_pb2, status_pb2
 from tests.rpc.station import lane_state
@@ -74,10 +74,11 @@ def test_the_barrier_has_no_state_that_cannot_be_told() -> None:
 @pytest.mark.parametrize("why", Reason)
 def test_every_reason_has_words_for_ticket_systems(why: Reason) -> None:
     """Sentence and next step in both languages, and the proto's comment is that sentence."""
-    text = convert.reason_text(why, ("zh", "en"))
+    text = convert.text(why.name, explained(why, None, ("zh", "en")), ("zh", "en"), "AKM-REF")
     assert reason_pb2.Reason.Name(text.code) == f"REASON_{why.name}"
     assert all(text.sentence[language] and text.next_step[language] for language in ("zh", "en"))
     assert prompts()[why].sentence["en"] == text.sentence["en"]
+    assert (text.correction_reference, text.appeal_reference) == ("AKM-REF", "12345")
 
 
 @pytest.mark.parametrize("credential", CredentialKind)

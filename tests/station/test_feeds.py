@@ -16,6 +16,7 @@ from gate.feed.records import CredentialStatus, StatusEntry
 from gate.sync.keyring import load_peppers
 from tests.support.house import House, house
 from tests.support.region import GREEN, NOW_S, RED, YELLOW, Region, entry, people
+from tests.support.rules import rules_with_agreement
 
 REGION = "340100"
 
@@ -43,8 +44,10 @@ pepper_file = "{region.pepper_file}"
 
 @asynccontextmanager
 async def _with_city(folder: Path, city: _City) -> AsyncIterator[House]:
+    policy = f'[policy]\nrules_dir = "{rules_with_agreement(folder / "rules", "CITY")}"\n'
+
     def with_city(text: str) -> str:
-        return text.replace("\n[[lane]]", city.toml() + "\n[[lane]]", 1)
+        return text.replace("\n[[lane]]", policy + city.toml() + "\n[[lane]]", 1)
 
     async with house(folder, lanes=2, change=with_city) as built:
         yield built

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import hashlib
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,13 +14,11 @@ from gate.sim.people import Person
 from gate.sim.world import Addresses, SimulatedLane, make_lane, publish_feeds, station_toml
 from gate.station.station import Station
 
-# Made-up numbers with valid check digits.
-NUMBERS = ("310105199001010018", "330106198502030029", "320102197803040030", "34010219991231004X")
-
 
 def person(number: str, status: CredentialStatus | None, issuer: str = "SSM") -> Person:
     """A made-up person."""
-    return Person("测试员", number, issuer, status, " ", b"https://s.sh.gov.cn/" + b"ab" * 15 + b"1585000000000")
+    token = hashlib.sha256(number.encode()).hexdigest()[:32]
+    return Person("测试员", number, issuer, status, " ", token)
 
 
 def people() -> dict[str, Person]:
