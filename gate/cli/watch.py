@@ -238,6 +238,9 @@ def query(
         sentence, next_step = _worded(reply.reason.sentence), _worded(reply.reason.next_step)
         by = f" ({reply.rule_id})" if reply.rule_id else ""
         print(f"{verdict} {_reason(reply.reason.code)}{by}: {sentence} {next_step}")
+        for report in reply.reports if len(reply.reports) > 1 else ():
+            said = _name(status_pb2.CredentialStatus, "CREDENTIAL_STATUS_", report.credential_status)
+            print(f"{report.issuer} says {said}, set by {report.asserted_by or 'an authority that it does not name'}")
         if reply.reason.correction_reference:
             print(f"To have it corrected, call {reply.reason.appeal_reference}: {reply.reason.correction_reference}")
     if reply.verdict != status_pb2.VERDICT_GRANT:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from gate.credential.presentation import Presentation
 from gate.passage.record import PassageRecord
 from gate.policy.question import Question
-from gate.policy.verdict import Reason, VerdictKind
+from gate.policy.verdict import Reason, Verdict, VerdictKind
 
 
 class Direction(enum.StrEnum):
@@ -72,7 +72,7 @@ class Show:
 
     verdict: VerdictKind | None
     reason: Reason | None
-    rule_id: str = ""  # whose words are shown; "": the reason's
+    because: Verdict | None = None  # the decision that is shown: its rule's words, its issuer, how old its word is
     reference: str = ""  # correction reference that the passenger may read to 12345 (R12)
 
 

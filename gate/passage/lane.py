@@ -264,7 +264,7 @@ class Lane:
         assert verdict is not None  # noqa: S101 - only a decided attempt waits for more
         if self._presentation.card:
             return [Show(VerdictKind.REFER, Reason.CARD_NEEDS_CODE), Say(Reason.CARD_NEEDS_CODE)]
-        return [Show(verdict.kind, verdict.reason, verdict.rule_id), Say(verdict.reason)]
+        return [Show(verdict.kind, verdict.reason, verdict), Say(verdict.reason)]
 
     def _say_unread(self, why: Reason, direction: Direction, now: Moment) -> list[Command]:
         kind = "CARD" if why.startswith("CARD") else "CERTIFICATE" if why.startswith("CERTIFICATE") else "CODE"
@@ -323,7 +323,7 @@ class Lane:
             self._claims.spend(attempt)
             return [
                 WriteRecord(attempt.record("SHOWN")),
-                Show(verdict.kind, verdict.reason, verdict.rule_id),
+                Show(verdict.kind, verdict.reason, verdict),
                 Say(verdict.reason),
             ]
         terms = self._rules.terms_on(now.beijing_day)
@@ -339,7 +339,7 @@ class Lane:
         record = attempt.with_verdict(verdict).record(outcome)
         reference = attempt.references.get(verdict.issuer, "")
         return [
-            Show(verdict.kind, verdict.reason, verdict.rule_id, reference),
+            Show(verdict.kind, verdict.reason, verdict, reference),
             Say(verdict.reason),
             WriteRecord(record),
         ]

@@ -10,7 +10,7 @@ from gate.passage.record import PassageRecord
 from gate.policy.rules import Words
 from gate.policy.verdict import Spoken
 from gate.station.prompts import APPEAL_CONTACT
-from gate.station.state import DeviceState, FeedState, LaneState, PartitionState, StatusAnswer
+from gate.station.state import DeviceState, FeedState, LaneState, PartitionState, ReportState, StatusAnswer
 from gate.v1 import feed_pb2, lane_pb2, passage_pb2, reason_pb2, status_pb2
 
 TIME_MAX_S = 253_402_300_799  # 9999-12-31T23:59:59Z, the last Timestamp (google/protobuf/timestamp.proto)
@@ -71,15 +71,21 @@ def lane(state: LaneState) -> lane_pb2.Lane:
         sign_verdict=enum_value(status_pb2.Verdict, "VERDICT", state.sign_verdict),
         sign_reason=reason(state.sign_reason),
         occupied=state.occupied,
-        sign_text=_sign_text(state),
-        sign_rule_id=state.sign_rule_id,
+        **_sign(state),
     )
 
 
-def _sign_text(state: LaneState) -> status_pb2.ReasonText | None:
-    if state.sign_words is None:
-        return None
-    return text(state.sign_reason, state.sign_words, tuple(state.sign_words.holder), state.sign_reference)
+def _sign(state: LaneState) -> dict[str, Any]:
+    sign = state.sign
+    if sign is None:
+        return {}
+    return {
+        "sign_text": text(state.sign_reason, sign.words, tuple(sign.words.holder), sign.reference),
+        "sign_rule_id": sign.rule_id,
+        "sign_issuer": sign.issuer,
+        "sign_asserted_by": sign.asserted_by,
+        "sign_freshness": _freshness(sign.band, sign.as_of_utc_s, sign.age_s) if sign.issuer else None,
+    }
 
 
 def _device(device: DeviceState) -> lane_pb2.Device:
@@ -163,6 +169,16 @@ def answer(given: StatusAnswer, languages: tuple[str, ...]) -> status_pb2.CheckS
         feed_sequence=verdict.feed_sequence,
         decision_id=given.decision_id,
         spoken_rules=[_spoken(rule) for rule in verdict.spoken],
+        reports=[_report(report) for report in given.reports],
+    )
+
+
+def _report(report: ReportState) -> status_pb2.Report:
+    return status_pb2.Report(
+        issuer=report.issuer,
+        asserted_by=report.asserted_by,
+        credential_status=enum_value(status_pb2.CredentialStatus, "CREDENTIAL_STATUS", report.status),
+        as_of_time=timestamp(report.as_of_utc_s),
     )
 
 

@@ -22,7 +22,7 @@ from gate.policy.condition import Cause, Condition
 from gate.policy.verdict import Reason, VerdictKind
 from gate.station.lookup import Found
 from gate.station.services import Services
-from gate.station.state import DeviceState, LaneState
+from gate.station.state import DeviceState, LaneState, SignState
 
 log = logging.getLogger(__name__)
 
@@ -311,10 +311,24 @@ class LaneRunner:
             degraded=tuple(sorted(map(str, self._services.conditions_of(self.id)))),
             sign_verdict="" if verdict is None else str(verdict),
             sign_reason="" if reason is None else str(reason),
-            sign_rule_id=self._sign.rule_id,
-            sign_reference=self._sign.reference,
-            sign_words=None if reason is None else self._services.words(reason, self._sign.rule_id),
+            sign=None if reason is None else self._sign_state(reason, self._sign),
             occupied=self._occupied,
+        )
+
+    def _sign_state(self, reason: Reason, shown: commands.Show) -> SignState:
+        because = shown.because
+        if because is None or because.reason is not reason:
+            return SignState(self._services.words(reason, ""))
+        age_s = None if because.as_of_utc_s is None else self._services.clock.now().utc_s - because.as_of_utc_s
+        return SignState(
+            self._services.words(reason, because.rule_id),
+            because.rule_id,
+            shown.reference,
+            because.issuer,
+            because.asserted_by,
+            str(because.band or ""),
+            because.as_of_utc_s,
+            age_s,
         )
 
 

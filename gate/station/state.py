@@ -19,6 +19,20 @@ class DeviceState:
 
 
 @dataclass(frozen=True, slots=True)
+class SignState:
+    """What stands behind a sign's verdict (R1). Parts about a decision are empty where none was made."""
+
+    words: Words  # in the station's languages
+    rule_id: str = ""
+    reference: str = ""  # correction reference of the person at the sign (R12)
+    issuer: str = ""
+    asserted_by: str = ""
+    band: str = ""  # a Band
+    as_of_utc_s: float | None = None
+    age_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class LaneState:
     """How one lane is."""
 
@@ -32,9 +46,7 @@ class LaneState:
     sign_verdict: str  # "" while the sign says ready
     sign_reason: str
     occupied: bool = False
-    sign_rule_id: str = ""  # whose words are shown; "": the reason's
-    sign_reference: str = ""  # correction reference of the person at the sign; "" without one
-    sign_words: Words | None = None  # in the station's languages; None while the sign says ready
+    sign: SignState | None = None  # what stands behind the sign's verdict; None while it says ready
 
     @property
     def works(self) -> bool:
@@ -86,6 +98,16 @@ class StatusQuery:
 
 
 @dataclass(frozen=True, slots=True)
+class ReportState:
+    """What one issuer says of the person asked about."""
+
+    issuer: str
+    asserted_by: str
+    status: str  # a CredentialStatus
+    as_of_utc_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class StatusAnswer:
     """The same verdict a gate would give, with the words for it."""
 
@@ -95,6 +117,7 @@ class StatusAnswer:
     conditions: tuple[str, ...]
     words: Words
     reference: str = ""  # correction reference (R12); "" where no issuer's record of the person decided
+    reports: tuple[ReportState, ...] = ()  # of every issuer that knows the person
 
 
 @dataclass(frozen=True, slots=True)

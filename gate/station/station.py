@@ -12,7 +12,7 @@ from gate.credential.documents import Document
 from gate.credential.healthcode import UnusableCode, judge_code, read_code
 from gate.credential.idcard import IdCard
 from gate.credential.presentation import Presentation
-from gate.feed.finding import Band, Freshness
+from gate.feed.finding import Band, Freshness, Told
 from gate.feed.ledger import Held
 from gate.feed.partitions import Partition
 from gate.issuers.desk import IssuerDesk
@@ -46,6 +46,7 @@ from gate.station.state import (
     FeedState,
     LaneState,
     PartitionState,
+    ReportState,
     StateRefusedError,
     StatusAnswer,
     Travel,
@@ -423,7 +424,13 @@ class Station:
         conditions = tuple(sorted(map(str, found.question.conditions)))
         words = self.words(verdict.reason, verdict.rule_id)
         return StatusAnswer(
-            verdict, letters(secrets.token_bytes(16)), age_s, conditions, words, found.reference_for(verdict)
+            verdict,
+            letters(secrets.token_bytes(16)),
+            age_s,
+            conditions,
+            words,
+            found.reference_for(verdict),
+            tuple(_report(finding) for finding in found.question.findings if isinstance(finding, Told)),
         )
 
     def words(self, reason: Reason, rule_id: str) -> Words:
@@ -439,6 +446,10 @@ class Station:
         anonymous = replace(record, subject=b"")  # only the journal may link it, and only for a day
         self.recent.add(anonymous)
         self.passages.publish(anonymous)
+
+
+def _report(told: Told) -> ReportState:
+    return ReportState(told.issuer, told.asserted_by, str(told.status), told.freshness.as_of_utc_s)
 
 
 def _partition_state(one: Partition, band_of: Callable[[Freshness], str], now: Moment) -> PartitionState:

@@ -200,6 +200,9 @@ class Lane(_message.Message):
     OCCUPIED_FIELD_NUMBER: _builtins.int
     SIGN_TEXT_FIELD_NUMBER: _builtins.int
     SIGN_RULE_ID_FIELD_NUMBER: _builtins.int
+    SIGN_ISSUER_FIELD_NUMBER: _builtins.int
+    SIGN_ASSERTED_BY_FIELD_NUMBER: _builtins.int
+    SIGN_FRESHNESS_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Its id in the configuration, 1 to 64 characters. Always given. Example: "A1"."""
     mode: Global___LaneMode.ValueType
@@ -216,6 +219,10 @@ class Lane(_message.Message):
     """Whether somebody stands in the walkway. False when absent or when no sensor tells. Example: true."""
     sign_rule_id: _builtins.str
     """Rule that decided what the sign says, "" when none did. Example: "common/yellow"."""
+    sign_issuer: _builtins.str
+    """Issuer whose word decided, "" when none did. Example: "AKM"."""
+    sign_asserted_by: _builtins.str
+    """GB/T 2260 code of the authority that set the status, "" when none did. Example: "340000"."""
     @_builtins.property
     def devices(self) -> _containers.RepeatedCompositeFieldContainer[Global___Device]:
         """Its devices, at most 8, in the order of the configuration. Absent: it has none. Example: [samv, modbus-relay]."""
@@ -229,6 +236,10 @@ class Lane(_message.Message):
         """What the sign's verdict means for holder and staff, in the words of the rule that decided. Absent while it says ready.
         Example: {code: REASON_STATUS_YELLOW}.
         """
+
+    @_builtins.property
+    def sign_freshness(self) -> _status_pb2.Freshness:
+        """How old that word is. Absent: no issuer's word decided. Example: {band: BAND_FRESH, age: 1800 s}."""
 
     def __init__(
         self,
@@ -244,10 +255,13 @@ class Lane(_message.Message):
         occupied: _builtins.bool = ...,
         sign_text: _status_pb2.ReasonText | None = ...,
         sign_rule_id: _builtins.str = ...,
+        sign_issuer: _builtins.str = ...,
+        sign_asserted_by: _builtins.str = ...,
+        sign_freshness: _status_pb2.Freshness | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["sign_text", b"sign_text"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["sign_freshness", b"sign_freshness", "sign_text", b"sign_text"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["barrier_state", b"barrier_state", "degraded_causes", b"degraded_causes", "devices", b"devices", "emergency", b"emergency", "id", b"id", "mode", b"mode", "occupied", b"occupied", "sign_reason", b"sign_reason", "sign_rule_id", b"sign_rule_id", "sign_text", b"sign_text", "sign_verdict", b"sign_verdict"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["barrier_state", b"barrier_state", "degraded_causes", b"degraded_causes", "devices", b"devices", "emergency", b"emergency", "id", b"id", "mode", b"mode", "occupied", b"occupied", "sign_asserted_by", b"sign_asserted_by", "sign_freshness", b"sign_freshness", "sign_issuer", b"sign_issuer", "sign_reason", b"sign_reason", "sign_rule_id", b"sign_rule_id", "sign_text", b"sign_text", "sign_verdict", b"sign_verdict"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

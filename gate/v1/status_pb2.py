@@ -27,7 +27,7 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14gate/v1/status.proto\x12\x07gate.v1\x1a\x14gate/v1/reason.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"?\n\x08\x44ocument\x12#\n\x04type\x18\x01 \x01(\x0e\x32\x15.gate.v1.DocumentType\x12\x0e\n\x06number\x18\x02 \x01(\t\"\xe5\x01\n\x12\x43heckStatusRequest\x12%\n\x08\x64ocument\x18\x01 \x01(\x0b\x32\x11.gate.v1.DocumentH\x00\x12\x16\n\x0c\x63ode_content\x18\x02 \x01(\tH\x00\x12\x0f\n\x07purpose\x18\x03 \x01(\t\x12\x10\n\x08order_id\x18\x04 \x01(\t\x12/\n\x0btravel_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\rorigin_region\x18\x06 \x01(\t\x12\x1a\n\x12\x64\x65stination_region\x18\x07 \x01(\tB\t\n\x07subject\"\xa6\x03\n\nReasonText\x12\x1d\n\x04\x63ode\x18\x01 \x01(\x0e\x32\x0f.gate.v1.Reason\x12\x33\n\x08sentence\x18\x02 \x03(\x0b\x32!.gate.v1.ReasonText.SentenceEntry\x12\x34\n\tnext_step\x18\x03 \x03(\x0b\x32!.gate.v1.ReasonText.NextStepEntry\x12\x18\n\x10\x61ppeal_reference\x18\x04 \x01(\t\x12>\n\x0estaff_sentence\x18\x05 \x03(\x0b\x32&.gate.v1.ReasonText.StaffSentenceEntry\x12\x1c\n\x14\x63orrection_reference\x18\x06 \x01(\t\x1a/\n\rSentenceEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a/\n\rNextStepEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a\x34\n\x12StaffSentenceEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x80\x01\n\tFreshness\x12\x1b\n\x04\x62\x61nd\x18\x01 \x01(\x0e\x32\r.gate.v1.Band\x12.\n\nas_of_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12&\n\x03\x61ge\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xea\x02\n\x13\x43heckStatusResponse\x12!\n\x07verdict\x18\x01 \x01(\x0e\x32\x10.gate.v1.Verdict\x12\x34\n\x11\x63redential_status\x18\x02 \x01(\x0e\x32\x19.gate.v1.CredentialStatus\x12#\n\x06reason\x18\x03 \x01(\x0b\x32\x13.gate.v1.ReasonText\x12!\n\x07\x66inding\x18\x04 \x01(\x0e\x32\x10.gate.v1.Finding\x12%\n\tfreshness\x18\x05 \x01(\x0b\x32\x12.gate.v1.Freshness\x12\x0e\n\x06issuer\x18\x06 \x01(\t\x12\x13\n\x0b\x61sserted_by\x18\x07 \x01(\t\x12\x0f\n\x07rule_id\x18\x08 \x01(\t\x12\x15\n\rfeed_sequence\x18\t \x01(\x04\x12\x13\n\x0b\x64\x65\x63ision_id\x18\n \x01(\t\x12)\n\x0cspoken_rules\x18\x0b \x03(\x0b\x32\x13.gate.v1.SpokenRule\"\\\n\nSpokenRule\x12\n\n\x02id\x18\x01 \x01(\t\x12!\n\x07verdict\x18\x02 \x01(\x0e\x32\x10.gate.v1.Verdict\x12\x1f\n\x06reason\x18\x03 \x01(\x0e\x32\x0f.gate.v1.Reason\"H\n\x17\x42\x61tchCheckStatusRequest\x12-\n\x08requests\x18\x01 \x03(\x0b\x32\x1b.gate.v1.CheckStatusRequest\"=\n\x18\x42\x61tchCheckStatusResponse\x12!\n\x05items\x18\x01 \x03(\x0b\x32\x12.gate.v1.BatchItem\"l\n\tBatchItem\x12\x30\n\x08response\x18\x01 \x01(\x0b\x32\x1c.gate.v1.CheckStatusResponseH\x00\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.gate.v1.ItemErrorH\x00\x42\x08\n\x06result\";\n\tItemError\x12\x1f\n\x06reason\x18\x01 \x01(\x0e\x32\x0f.gate.v1.Reason\x12\r\n\x05\x66ield\x18\x02 \x01(\t*\x8d\x02\n\x0c\x44ocumentType\x12\x1d\n\x19\x44OCUMENT_TYPE_UNSPECIFIED\x10\x00\x12\x1d\n\x19\x44OCUMENT_TYPE_RESIDENT_ID\x10\x01\x12&\n\"DOCUMENT_TYPE_HMT_RESIDENCE_PERMIT\x10\x02\x12-\n)DOCUMENT_TYPE_FOREIGN_PERMANENT_RESIDENCE\x10\x03\x12$\n DOCUMENT_TYPE_HOME_RETURN_PERMIT\x10\x04\x12&\n\"DOCUMENT_TYPE_TAIWAN_TRAVEL_PERMIT\x10\x05\x12\x1a\n\x16\x44OCUMENT_TYPE_PASSPORT\x10\x06*Z\n\x07Verdict\x12\x17\n\x13VERDICT_UNSPECIFIED\x10\x00\x12\x11\n\rVERDICT_GRANT\x10\x01\x12\x10\n\x0cVERDICT_DENY\x10\x02\x12\x11\n\rVERDICT_REFER\x10\x03*\xaf\x02\n\x10\x43redentialStatus\x12!\n\x1d\x43REDENTIAL_STATUS_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x43REDENTIAL_STATUS_GREEN\x10\x01\x12\x1c\n\x18\x43REDENTIAL_STATUS_YELLOW\x10\x02\x12\x19\n\x15\x43REDENTIAL_STATUS_RED\x10\x03\x12#\n\x1f\x43REDENTIAL_STATUS_GREEN_PENDING\x10\x04\x12\x1f\n\x1b\x43REDENTIAL_STATUS_IN_REVIEW\x10\x05\x12\x1a\n\x16\x43REDENTIAL_STATUS_GREY\x10\x06\x12!\n\x1d\x43REDENTIAL_STATUS_NOT_CLAIMED\x10\x07\x12\x1d\n\x19\x43REDENTIAL_STATUS_UNKNOWN\x10\x08*\xe6\x01\n\x07\x46inding\x12\x17\n\x13\x46INDING_UNSPECIFIED\x10\x00\x12\x12\n\x0e\x46INDING_LISTED\x10\x01\x12\x14\n\x10\x46INDING_ENROLLED\x10\x02\x12\x16\n\x12\x46INDING_NOT_LISTED\x10\x03\x12\x17\n\x13\x46INDING_NOT_COVERED\x10\x04\x12\x13\n\x0f\x46INDING_EXPIRED\x10\x05\x12\x1b\n\x17\x46INDING_ISSUER_ANSWERED\x10\x06\x12\x1e\n\x1a\x46INDING_ISSUER_UNREACHABLE\x10\x07\x12\x15\n\x11\x46INDING_CERTIFIED\x10\x08*M\n\x04\x42\x61nd\x12\x14\n\x10\x42\x41ND_UNSPECIFIED\x10\x00\x12\x0e\n\nBAND_FRESH\x10\x01\x12\r\n\tBAND_AGED\x10\x02\x12\x10\n\x0c\x42\x41ND_EXPIRED\x10\x03\x32\xb2\x01\n\rStatusService\x12H\n\x0b\x43heckStatus\x12\x1b.gate.v1.CheckStatusRequest\x1a\x1c.gate.v1.CheckStatusResponse\x12W\n\x10\x42\x61tchCheckStatus\x12 .gate.v1.BatchCheckStatusRequest\x1a!.gate.v1.BatchCheckStatusResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14gate/v1/status.proto\x12\x07gate.v1\x1a\x14gate/v1/reason.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"?\n\x08\x44ocument\x12#\n\x04type\x18\x01 \x01(\x0e\x32\x15.gate.v1.DocumentType\x12\x0e\n\x06number\x18\x02 \x01(\t\"\xe5\x01\n\x12\x43heckStatusRequest\x12%\n\x08\x64ocument\x18\x01 \x01(\x0b\x32\x11.gate.v1.DocumentH\x00\x12\x16\n\x0c\x63ode_content\x18\x02 \x01(\tH\x00\x12\x0f\n\x07purpose\x18\x03 \x01(\t\x12\x10\n\x08order_id\x18\x04 \x01(\t\x12/\n\x0btravel_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\rorigin_region\x18\x06 \x01(\t\x12\x1a\n\x12\x64\x65stination_region\x18\x07 \x01(\tB\t\n\x07subject\"\xa6\x03\n\nReasonText\x12\x1d\n\x04\x63ode\x18\x01 \x01(\x0e\x32\x0f.gate.v1.Reason\x12\x33\n\x08sentence\x18\x02 \x03(\x0b\x32!.gate.v1.ReasonText.SentenceEntry\x12\x34\n\tnext_step\x18\x03 \x03(\x0b\x32!.gate.v1.ReasonText.NextStepEntry\x12\x18\n\x10\x61ppeal_reference\x18\x04 \x01(\t\x12>\n\x0estaff_sentence\x18\x05 \x03(\x0b\x32&.gate.v1.ReasonText.StaffSentenceEntry\x12\x1c\n\x14\x63orrection_reference\x18\x06 \x01(\t\x1a/\n\rSentenceEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a/\n\rNextStepEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a\x34\n\x12StaffSentenceEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x80\x01\n\tFreshness\x12\x1b\n\x04\x62\x61nd\x18\x01 \x01(\x0e\x32\r.gate.v1.Band\x12.\n\nas_of_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12&\n\x03\x61ge\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x8c\x03\n\x13\x43heckStatusResponse\x12!\n\x07verdict\x18\x01 \x01(\x0e\x32\x10.gate.v1.Verdict\x12\x34\n\x11\x63redential_status\x18\x02 \x01(\x0e\x32\x19.gate.v1.CredentialStatus\x12#\n\x06reason\x18\x03 \x01(\x0b\x32\x13.gate.v1.ReasonText\x12!\n\x07\x66inding\x18\x04 \x01(\x0e\x32\x10.gate.v1.Finding\x12%\n\tfreshness\x18\x05 \x01(\x0b\x32\x12.gate.v1.Freshness\x12\x0e\n\x06issuer\x18\x06 \x01(\t\x12\x13\n\x0b\x61sserted_by\x18\x07 \x01(\t\x12\x0f\n\x07rule_id\x18\x08 \x01(\t\x12\x15\n\rfeed_sequence\x18\t \x01(\x04\x12\x13\n\x0b\x64\x65\x63ision_id\x18\n \x01(\t\x12)\n\x0cspoken_rules\x18\x0b \x03(\x0b\x32\x13.gate.v1.SpokenRule\x12 \n\x07reports\x18\x0c \x03(\x0b\x32\x0f.gate.v1.Report\"\x93\x01\n\x06Report\x12\x0e\n\x06issuer\x18\x01 \x01(\t\x12\x13\n\x0b\x61sserted_by\x18\x02 \x01(\t\x12\x34\n\x11\x63redential_status\x18\x03 \x01(\x0e\x32\x19.gate.v1.CredentialStatus\x12.\n\nas_of_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\\\n\nSpokenRule\x12\n\n\x02id\x18\x01 \x01(\t\x12!\n\x07verdict\x18\x02 \x01(\x0e\x32\x10.gate.v1.Verdict\x12\x1f\n\x06reason\x18\x03 \x01(\x0e\x32\x0f.gate.v1.Reason\"H\n\x17\x42\x61tchCheckStatusRequest\x12-\n\x08requests\x18\x01 \x03(\x0b\x32\x1b.gate.v1.CheckStatusRequest\"=\n\x18\x42\x61tchCheckStatusResponse\x12!\n\x05items\x18\x01 \x03(\x0b\x32\x12.gate.v1.BatchItem\"l\n\tBatchItem\x12\x30\n\x08response\x18\x01 \x01(\x0b\x32\x1c.gate.v1.CheckStatusResponseH\x00\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.gate.v1.ItemErrorH\x00\x42\x08\n\x06result\";\n\tItemError\x12\x1f\n\x06reason\x18\x01 \x01(\x0e\x32\x0f.gate.v1.Reason\x12\r\n\x05\x66ield\x18\x02 \x01(\t*\x8d\x02\n\x0c\x44ocumentType\x12\x1d\n\x19\x44OCUMENT_TYPE_UNSPECIFIED\x10\x00\x12\x1d\n\x19\x44OCUMENT_TYPE_RESIDENT_ID\x10\x01\x12&\n\"DOCUMENT_TYPE_HMT_RESIDENCE_PERMIT\x10\x02\x12-\n)DOCUMENT_TYPE_FOREIGN_PERMANENT_RESIDENCE\x10\x03\x12$\n DOCUMENT_TYPE_HOME_RETURN_PERMIT\x10\x04\x12&\n\"DOCUMENT_TYPE_TAIWAN_TRAVEL_PERMIT\x10\x05\x12\x1a\n\x16\x44OCUMENT_TYPE_PASSPORT\x10\x06*Z\n\x07Verdict\x12\x17\n\x13VERDICT_UNSPECIFIED\x10\x00\x12\x11\n\rVERDICT_GRANT\x10\x01\x12\x10\n\x0cVERDICT_DENY\x10\x02\x12\x11\n\rVERDICT_REFER\x10\x03*\xaf\x02\n\x10\x43redentialStatus\x12!\n\x1d\x43REDENTIAL_STATUS_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x43REDENTIAL_STATUS_GREEN\x10\x01\x12\x1c\n\x18\x43REDENTIAL_STATUS_YELLOW\x10\x02\x12\x19\n\x15\x43REDENTIAL_STATUS_RED\x10\x03\x12#\n\x1f\x43REDENTIAL_STATUS_GREEN_PENDING\x10\x04\x12\x1f\n\x1b\x43REDENTIAL_STATUS_IN_REVIEW\x10\x05\x12\x1a\n\x16\x43REDENTIAL_STATUS_GREY\x10\x06\x12!\n\x1d\x43REDENTIAL_STATUS_NOT_CLAIMED\x10\x07\x12\x1d\n\x19\x43REDENTIAL_STATUS_UNKNOWN\x10\x08*\xe6\x01\n\x07\x46inding\x12\x17\n\x13\x46INDING_UNSPECIFIED\x10\x00\x12\x12\n\x0e\x46INDING_LISTED\x10\x01\x12\x14\n\x10\x46INDING_ENROLLED\x10\x02\x12\x16\n\x12\x46INDING_NOT_LISTED\x10\x03\x12\x17\n\x13\x46INDING_NOT_COVERED\x10\x04\x12\x13\n\x0f\x46INDING_EXPIRED\x10\x05\x12\x1b\n\x17\x46INDING_ISSUER_ANSWERED\x10\x06\x12\x1e\n\x1a\x46INDING_ISSUER_UNREACHABLE\x10\x07\x12\x15\n\x11\x46INDING_CERTIFIED\x10\x08*M\n\x04\x42\x61nd\x12\x14\n\x10\x42\x41ND_UNSPECIFIED\x10\x00\x12\x0e\n\nBAND_FRESH\x10\x01\x12\r\n\tBAND_AGED\x10\x02\x12\x10\n\x0c\x42\x41ND_EXPIRED\x10\x03\x32\xb2\x01\n\rStatusService\x12H\n\x0b\x43heckStatus\x12\x1b.gate.v1.CheckStatusRequest\x1a\x1c.gate.v1.CheckStatusResponse\x12W\n\x10\x42\x61tchCheckStatus\x12 .gate.v1.BatchCheckStatusRequest\x1a!.gate.v1.BatchCheckStatusResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,16 +40,16 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_REASONTEXT_NEXTSTEPENTRY']._serialized_options = b'8\001'
   _globals['_REASONTEXT_STAFFSENTENCEENTRY']._loaded_options = None
   _globals['_REASONTEXT_STAFFSENTENCEENTRY']._serialized_options = b'8\001'
-  _globals['_DOCUMENTTYPE']._serialized_start=1741
-  _globals['_DOCUMENTTYPE']._serialized_end=2010
-  _globals['_VERDICT']._serialized_start=2012
-  _globals['_VERDICT']._serialized_end=2102
-  _globals['_CREDENTIALSTATUS']._serialized_start=2105
-  _globals['_CREDENTIALSTATUS']._serialized_end=2408
-  _globals['_FINDING']._serialized_start=2411
-  _globals['_FINDING']._serialized_end=2641
-  _globals['_BAND']._serialized_start=2643
-  _globals['_BAND']._serialized_end=2720
+  _globals['_DOCUMENTTYPE']._serialized_start=1925
+  _globals['_DOCUMENTTYPE']._serialized_end=2194
+  _globals['_VERDICT']._serialized_start=2196
+  _globals['_VERDICT']._serialized_end=2286
+  _globals['_CREDENTIALSTATUS']._serialized_start=2289
+  _globals['_CREDENTIALSTATUS']._serialized_end=2592
+  _globals['_FINDING']._serialized_start=2595
+  _globals['_FINDING']._serialized_end=2825
+  _globals['_BAND']._serialized_start=2827
+  _globals['_BAND']._serialized_end=2904
   _globals['_DOCUMENT']._serialized_start=120
   _globals['_DOCUMENT']._serialized_end=183
   _globals['_CHECKSTATUSREQUEST']._serialized_start=186
@@ -65,17 +65,19 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_FRESHNESS']._serialized_start=843
   _globals['_FRESHNESS']._serialized_end=971
   _globals['_CHECKSTATUSRESPONSE']._serialized_start=974
-  _globals['_CHECKSTATUSRESPONSE']._serialized_end=1336
-  _globals['_SPOKENRULE']._serialized_start=1338
-  _globals['_SPOKENRULE']._serialized_end=1430
-  _globals['_BATCHCHECKSTATUSREQUEST']._serialized_start=1432
-  _globals['_BATCHCHECKSTATUSREQUEST']._serialized_end=1504
-  _globals['_BATCHCHECKSTATUSRESPONSE']._serialized_start=1506
-  _globals['_BATCHCHECKSTATUSRESPONSE']._serialized_end=1567
-  _globals['_BATCHITEM']._serialized_start=1569
-  _globals['_BATCHITEM']._serialized_end=1677
-  _globals['_ITEMERROR']._serialized_start=1679
-  _globals['_ITEMERROR']._serialized_end=1738
-  _globals['_STATUSSERVICE']._serialized_start=2723
-  _globals['_STATUSSERVICE']._serialized_end=2901
+  _globals['_CHECKSTATUSRESPONSE']._serialized_end=1370
+  _globals['_REPORT']._serialized_start=1373
+  _globals['_REPORT']._serialized_end=1520
+  _globals['_SPOKENRULE']._serialized_start=1522
+  _globals['_SPOKENRULE']._serialized_end=1614
+  _globals['_BATCHCHECKSTATUSREQUEST']._serialized_start=1616
+  _globals['_BATCHCHECKSTATUSREQUEST']._serialized_end=1688
+  _globals['_BATCHCHECKSTATUSRESPONSE']._serialized_start=1690
+  _globals['_BATCHCHECKSTATUSRESPONSE']._serialized_end=1751
+  _globals['_BATCHITEM']._serialized_start=1753
+  _globals['_BATCHITEM']._serialized_end=1861
+  _globals['_ITEMERROR']._serialized_start=1863
+  _globals['_ITEMERROR']._serialized_end=1922
+  _globals['_STATUSSERVICE']._serialized_start=2907
+  _globals['_STATUSSERVICE']._serialized_end=3085
 # @@protoc_insertion_point(module_scope)

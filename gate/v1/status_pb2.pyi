@@ -463,6 +463,7 @@ class CheckStatusResponse(_message.Message):
     FEED_SEQUENCE_FIELD_NUMBER: _builtins.int
     DECISION_ID_FIELD_NUMBER: _builtins.int
     SPOKEN_RULES_FIELD_NUMBER: _builtins.int
+    REPORTS_FIELD_NUMBER: _builtins.int
     verdict: Global___Verdict.ValueType
     """May the person pass? Always given. Example: VERDICT_GRANT."""
     credential_status: Global___CredentialStatus.ValueType
@@ -495,6 +496,12 @@ class CheckStatusResponse(_message.Message):
         [{id: "common/yellow", verdict: VERDICT_REFER}].
         """
 
+    @_builtins.property
+    def reports(self) -> _containers.RepeatedCompositeFieldContainer[Global___Report]:
+        """What each issuer that knows the person says, before any rule: several provinces may report, and all are kept. Absent:
+        none knows the person. Example: [{issuer: "SSM"}, {issuer: "AKM"}].
+        """
+
     def __init__(
         self,
         *,
@@ -509,14 +516,51 @@ class CheckStatusResponse(_message.Message):
         feed_sequence: _builtins.int = ...,
         decision_id: _builtins.str = ...,
         spoken_rules: _abc.Iterable[Global___SpokenRule] | None = ...,
+        reports: _abc.Iterable[Global___Report] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["freshness", b"freshness", "reason", b"reason"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["asserted_by", b"asserted_by", "credential_status", b"credential_status", "decision_id", b"decision_id", "feed_sequence", b"feed_sequence", "finding", b"finding", "freshness", b"freshness", "issuer", b"issuer", "reason", b"reason", "rule_id", b"rule_id", "spoken_rules", b"spoken_rules", "verdict", b"verdict"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["asserted_by", b"asserted_by", "credential_status", b"credential_status", "decision_id", b"decision_id", "feed_sequence", b"feed_sequence", "finding", b"finding", "freshness", b"freshness", "issuer", b"issuer", "reason", b"reason", "reports", b"reports", "rule_id", b"rule_id", "spoken_rules", b"spoken_rules", "verdict", b"verdict"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CheckStatusResponse: _TypeAlias = CheckStatusResponse  # noqa: Y015
+
+@_typing.final
+class Report(_message.Message):
+    """What one issuer says of the person asked about."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ISSUER_FIELD_NUMBER: _builtins.int
+    ASSERTED_BY_FIELD_NUMBER: _builtins.int
+    CREDENTIAL_STATUS_FIELD_NUMBER: _builtins.int
+    AS_OF_TIME_FIELD_NUMBER: _builtins.int
+    issuer: _builtins.str
+    """The issuer. Always given. Example: "AKM"."""
+    asserted_by: _builtins.str
+    """GB/T 2260 code of the authority that set the status. Always given where the issuer says it, else "". Example: "340000"."""
+    credential_status: Global___CredentialStatus.ValueType
+    """The status, as the issuer says it. Always given. Example: CREDENTIAL_STATUS_YELLOW."""
+    @_builtins.property
+    def as_of_time(self) -> _timestamp_pb2.Timestamp:
+        """As of when. Always given. Example: 2020-04-01T00:00:00Z."""
+
+    def __init__(
+        self,
+        *,
+        issuer: _builtins.str = ...,
+        asserted_by: _builtins.str = ...,
+        credential_status: Global___CredentialStatus.ValueType = ...,
+        as_of_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["as_of_time", b"as_of_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of_time", b"as_of_time", "asserted_by", b"asserted_by", "credential_status", b"credential_status", "issuer", b"issuer"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Report: _TypeAlias = Report  # noqa: Y015
 
 @_typing.final
 class SpokenRule(_message.Message):

@@ -268,6 +268,7 @@ def test_a_static_code_is_never_a_replay() -> None:
 def test_the_same_traveller_by_card_and_by_code_is_one() -> None:
     """Anti-passback is the station's: whoever passed by card is known when the code comes to the next lane."""
     street = _Street(of_card=(GREEN,), of_code=(GREEN,))
+
     def both_marks(command: FindStatus, lane: int) -> None:
         found = events.StatusFound(command.query, Question((GREEN,)), (b"card", b"ZJ subject"), b"s")
         if command.presentation.card is None:
@@ -309,9 +310,11 @@ def test_who_is_refused_by_a_record_is_shown_its_reference() -> None:
     """The sign carries what to read to 12345; the journal does not, and a grant shows none."""
     street = _Street(of_card=(_told("ZJ", CredentialStatus.RED),))
     street.see(events.CardRead(_card(), ENTRY))
-    assert (street.sign.verdict, street.sign.rule_id, street.sign.reference) == (
+    assert street.sign.because is not None
+    assert (street.sign.verdict, street.sign.because.rule_id, street.sign.because.issuer, street.sign.reference) == (
         VerdictKind.DENY,
         "common/red",
+        "ZJ",
         "ZJ-REF",
     )
     assert "ZJ-REF" not in repr(street.records[0])
