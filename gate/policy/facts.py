@@ -7,7 +7,7 @@
     holder      age MINOR | ADULT | SENIOR | UNKNOWN
     guardian    whether somebody has just been released here who may take dependants along
     says        status -> issuers who say so now, e.g. {"GREEN": ["SSM"]}; nobody: absent
-    issuer      issuer -> the status that it says now
+    issuer      issuer -> the status that it says now; of its feed's and its answer's the newer
     expired     status -> issuers who said so before their feed became too old to build on
     silent      why -> issuers: NOT_LISTED, NOT_COVERED, EXPIRED, DAMAGED, UNKNOWN, UNANSWERED
     rejected    why -> issuers who were asked and have no status: CODE_EXPIRED, CODE_NOT_OURS, PERSON_UNKNOWN
@@ -17,6 +17,7 @@
 `says`, `issuer`, `expired`, `silent` and `rejected` hold only the issuers that the rule `counts`.
 """
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -142,7 +143,7 @@ def _said(weighed: Sequence[Weighed], issuers: frozenset[str] | None) -> Mapping
     expired: dict[str, list[str]] = {}
     silent: dict[str, list[str]] = {}
     rejected: dict[str, list[str]] = {}
-    issuer: dict[str, str] = {}
+    newest: dict[str, tuple[float, str]] = {}
     for one in weighed:
         name = one.finding.issuer
         if isinstance(one.finding, Certified) or (issuers is not None and name not in issuers):
@@ -152,10 +153,17 @@ def _said(weighed: Sequence[Weighed], issuers: frozenset[str] | None) -> Mapping
             where.setdefault(one.why, []).append(name)
         elif one.current:
             says.setdefault(one.status.value, []).append(name)
-            issuer[name] = one.status.value
+            said = (_as_of_utc_s(one.finding), one.status.value)
+            newest[name] = max(newest.get(name, said), said)
         else:
             expired.setdefault(one.status.value, []).append(name)
+    issuer = {name: status for name, (_, status) in newest.items()}
     return {"says": says, "issuer": issuer, "expired": expired, "silent": silent, "rejected": rejected}
+
+
+def _as_of_utc_s(finding: Finding) -> float:
+    """When it was said; a rejection comes from an answer, and nothing is newer."""
+    return finding.freshness.as_of_utc_s if isinstance(finding, Told) else math.inf
 
 
 _STATUSES = frozenset(CredentialStatus)
