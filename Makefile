@@ -78,8 +78,9 @@ soak: setup-test ## the demonstration station for HOURS (default 0.5)
 	$(BIN)/gate demo --seconds $$($(BIN)/python -c 'print(int(float("$(or $(HOURS),0.5)") * 3600))')
 	GATE_KILLS=300 $(BIN)/python -m pytest tests/sync -k kill
 
-conformance: setup-test ## the suite every driver must pass
-	$(BIN)/python -m pytest $(wildcard tests/conformance) tests/drivers
+conformance: setup-test ## CertLogic's suites, which tests prove which requirement, and the suite every driver must pass
+	@proven=0; $(BIN)/python -m tests.support.requirements || proven=$$?; \
+	$(BIN)/python -m pytest $(wildcard tests/conformance) tests/drivers && exit $$proven
 
 lock: setup-test ## pin and hash everything again
 	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header .locks/run.in -o .locks/run.txt

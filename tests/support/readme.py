@@ -1,23 +1,42 @@
-"""`make readme`: puts into the README what is made elsewhere, the lanes' tables and the figures of the bench."""
+"""`make readme`: puts into the README what is made elsewhere: lanes' tables, codes and outcomes, bench figures."""
 
 import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.support import diagram
+from gate.station.rulefiles import read_issuers, read_rules
+from tests.support import diagram, outcomes
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
 BENCH = ROOT / "build" / "bench.json"
+SHOWN_RULE = "delta/green"  # the one that everybody asks about
 
 
 def between(text: str, mark: str, new: str) -> str:
     """`text` with what stands between the comments of `mark` replaced."""
     begin, end = f"<!-- {mark}:begin -->", f"<!-- {mark}:end -->"
+    if not text.count(begin) == text.count(end) == 1:
+        raise ValueError(f"{README.name}: needs {begin} and {end} once each")
     before, _, rest = text.partition(begin)
     _, _, after = rest.partition(end)
     return f"{before}{begin}\n{new}\n{end}{after}"
+
+
+def made(text: str) -> str:
+    """`text` with all parts made anew that the code and its data determine."""
+    rules, issuers = read_rules(None), read_issuers(None)
+    rule = ROOT / "gate" / "policy" / "recognition" / SHOWN_RULE / "rule.toml"
+    parts = {
+        "diagram": diagram.page(),
+        "rule": f"`{rule.relative_to(ROOT)}`, whole:\n\n```toml\n{rule.read_text('utf-8').strip()}\n```",
+        "forms": outcomes.form_table(issuers),
+        "outcomes": outcomes.outcome_table(rules, issuers),
+    }
+    for mark, part in parts.items():
+        text = between(text, mark, part)
+    return text
 
 
 def bench_table(rows: Sequence[dict[str, Any]]) -> str:
@@ -33,7 +52,7 @@ def bench_table(rows: Sequence[dict[str, Any]]) -> str:
 
 def main() -> None:
     """Rewrite the README's made parts."""
-    text = between(README.read_text("utf-8"), "diagram", diagram.page())
+    text = made(README.read_text("utf-8"))
     if BENCH.exists():
         text = between(text, "bench", bench_table(json.loads(BENCH.read_text("utf-8"))))
     README.write_text(text, "utf-8")
