@@ -2,13 +2,9 @@
 
 import asyncio
 import contextlib
-import logging
-import os
 import random
-import re
 import shutil
 import signal
-import sys
 import tempfile
 from collections import Counter
 from dataclasses import dataclass, field
@@ -18,25 +14,18 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from gate.sim.passengers import Passenger, Result, habits
-from gate.sim.people import Person, make_people
+from gate.sim.controller import Controller, DemoError, PortTakenError, start, stop
+from gate.sim.passengers import Habit, Passenger, Result, habits, suits
+from gate.sim.people import Person, make_child, make_elder, make_people
+from gate.sim.signs import Signs
 from gate.sim.summary import Summary, show, summarise
+from gate.sim.town import Town, make_town
 from gate.sim.world import Addresses, SimulatedLane, make_lane, publish_feeds, station_toml
 
-log = logging.getLogger(__name__)
-
 PEOPLE = 10_000
-READY_S = 30.0  # a slow machine's first start; ready is aimed at 2 s
-STOP_S = 15.0  # the controller's own limit is 5 s for passages and 2 s for the journal
+PAIRING_S = 2.0  # shorter than the service's own 5 s, so that a short demonstration shows who brings nothing more
+UP_S = 30.0  # every device of every lane: the first passenger of a slow machine waits for the gate
 TABLE_S = 0.5
-
-
-class DemoError(Exception):
-    """The demonstration could not run; the text says what failed outside."""
-
-
-class _PortTakenError(Exception):
-    """Another program listens where the controller should."""
 
 
 @dataclass(slots=True)
@@ -48,6 +37,36 @@ class Options:
     passengers_per_minute: float = 30.0
     seed: int = 1
     keep: Path | None = None  # keep everything written in this folder
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What every passenger of a demonstration meets besides a lane."""
+
+    town: Town
+    signs: Signs
+
+
+@dataclass(slots=True)
+class Line:
+    """Those who come to one lane."""
+
+    lane: SimulatedLane
+    next_door: SimulatedLane
+    people: list[Person]
+    draw: random.Random
+    first: bool  # of the station: everybody's habit is seen here
+    _taken: int = 0
+
+    def next_person(self, habit: Habit) -> Person | None:
+        """Somebody who has not been here and can do that; None when everybody has."""
+        if habit is Habit.PAPER:
+            return make_elder(self.draw)
+        while self._taken < len(self.people):
+            self._taken += 1
+            if suits(self.people[self._taken - 1], habit):
+                return self.people[self._taken - 1]
+        return None
 
 
 @dataclass(slots=True)
@@ -67,76 +86,43 @@ class Demo:
         """Run to the end. Raises DemoError."""
         people = make_people(PEOPLE, self.options.seed)
         await asyncio.to_thread(publish_feeds, self.folder / "feeds", people)
+        town = await asyncio.to_thread(make_town, self.folder / "town")
         # Every fourth lane scans with a camera, the others with a serial engine.
         lanes = [make_lane(n, self.folder / "ports", camera=n % 4 == 3) for n in range(self.options.lanes)]
         for lane in lanes:
+            lane.pairing_window_s = PAIRING_S
             await lane.plug()
-        controller = await self._start_somewhere(lanes)
-        said = self.log.read_text("utf-8")
-        for name, pattern in (("gRPC   ", r"gRPC at (\S+:\d+)$"), ("metrics", r"metrics at (\S+)$")):
-            self.console.print(f"{name} {', '.join(re.findall(pattern, said, re.MULTILINE))}")
+        await town.open()
+        controller = await self._start_somewhere(lanes, town)
+        self.console.print(f"gRPC    {', '.join(controller.grpc)}")
+        self.console.print(f"metrics {', '.join(controller.metrics)}")
         self.console.print(f"files   {self.folder}")
         try:
-            await self._passengers(lanes, people, controller)
+            async with Signs(controller.grpc[0]) as signs:
+                await signs.until_up(UP_S)
+                await self._passengers(lanes, people, controller, Surroundings(town, signs))
         finally:
-            code = await self._stop(controller)
+            code = await stop(controller.process)
+            await town.close()
             for lane in lanes:
                 await lane.unplug()
         if code != 0:
             raise DemoError(f"the controller ended with {code}: see {self.log}")
         return summarise(self.results, self.folder / "data" / "journal")
 
-    async def _start_somewhere(self, lanes: list[SimulatedLane]) -> asyncio.subprocess.Process:
+    async def _start_somewhere(self, lanes: list[SimulatedLane], town: Town) -> Controller:
         """At the usual ports, or, when another demonstration has them, at any that are free."""
         config = self.folder / "station.toml"
         for addresses in (Addresses("127.0.0.1:50051", "127.0.0.1:9464"), Addresses("127.0.0.1:0", "127.0.0.1:0")):
-            config.write_text(station_toml(self.folder, lanes, addresses), "utf-8")
+            config.write_text(station_toml(self.folder, lanes, addresses, town=town), "utf-8")
             try:
-                return await self._start(config)
-            except _PortTakenError:
+                return await start(config, self.log)
+            except PortTakenError:
                 continue
         raise DemoError("no TCP port is free on 127.0.0.1")
 
-    async def _start(self, config: Path) -> asyncio.subprocess.Process:
-        with self.log.open("wb") as output:
-            controller = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-m",
-                "gate",
-                *(["--verbose"] if log.isEnabledFor(logging.DEBUG) else []),
-                "run",
-                "--config",
-                str(config),
-                stdout=asyncio.subprocess.PIPE,
-                stderr=output,
-                start_new_session=True,  # Ctrl-C is ours: the controller is stopped by SIGTERM, after the passengers
-            )
-        assert controller.stdout is not None  # noqa: S101 - PIPE was asked for
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(READY_S):
-                while line := await controller.stdout.readline():
-                    if line.startswith(b"ready"):
-                        return controller
-        await self._stop(controller)
-        said = self.log.read_text("utf-8")
-        if "cannot listen" in said:
-            raise _PortTakenError
-        raise DemoError(f"the controller did not become ready: see {self.log}\n{said[-2000:]}")
-
-    async def _stop(self, controller: asyncio.subprocess.Process) -> int:
-        if controller.returncode is None:
-            # Not `send_signal`: it looks first, and takes the exit status away from the loop that waits for it.
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(controller.pid, signal.SIGTERM)
-        try:
-            async with asyncio.timeout(STOP_S):
-                return await controller.wait()
-        except TimeoutError:
-            controller.kill()
-            return await controller.wait()
-
     async def _passengers(
-        self, lanes: list[SimulatedLane], people: list[Person], controller: asyncio.subprocess.Process
+        self, lanes: list[SimulatedLane], people: list[Person], controller: Controller, around: Surroundings
     ) -> None:
         loop = asyncio.get_running_loop()
         ends = asyncio.Event()
@@ -148,11 +134,11 @@ class Demo:
         queue = draw.sample(people, len(people))
         async with asyncio.TaskGroup() as group:
             for number, lane in enumerate(lanes):
-                share = queue[number :: len(lanes)]
-                lane_draw = random.Random(draw.random())
-                group.create_task(self._lane(lane, share, lane_draw, number == 0, ends))
+                next_door = lanes[(number + 1) % len(lanes)]
+                line = Line(lane, next_door, queue[number :: len(lanes)], random.Random(draw.random()), number == 0)
+                group.create_task(self._lane(line, around, ends))
             table = group.create_task(self._show(lanes))
-            died = group.create_task(controller.wait())
+            died = group.create_task(controller.process.wait())
             died.add_done_callback(lambda _: ends.set())
             await ends.wait()
             table.cancel()
@@ -160,19 +146,32 @@ class Demo:
                 raise DemoError(f"the controller died: see {self.log}")
             died.cancel()
 
-    async def _lane(
-        self, lane: SimulatedLane, people: list[Person], draw: random.Random, first: bool, ends: asyncio.Event
-    ) -> None:
+    async def _lane(self, line: "Line", around: Surroundings, ends: asyncio.Event) -> None:
         """Passengers of one lane, one after the other, arriving at random; who is there when time is up finishes."""
         arrives_s = asyncio.get_running_loop().time()
-        for person, habit in zip(people, habits(draw, first), strict=False):
-            arrives_s += draw.expovariate(self.options.passengers_per_minute / 60)
+        for habit in habits(line.draw, line.first):
+            person = line.next_person(habit)
+            if person is None:
+                return
+            arrives_s += line.draw.expovariate(self.options.passengers_per_minute / 60)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(max(0.0, arrives_s - asyncio.get_running_loop().time())):
                     await ends.wait()
             if ends.is_set():
                 return
-            self.results.append(await Passenger(person, habit, lane, draw).visit())
+            await self._visit(line, person, habit, around)
+
+    async def _visit(self, line: "Line", person: Person, habit: Habit, around: Surroundings) -> None:
+        """One passenger, and whoever comes because of them."""
+        given = (line.draw, around.town, around.signs)
+        passenger = Passenger(person, habit, line.lane, *given)
+        result = await passenger.visit()
+        self.results.append(result)
+        if habit is Habit.LENT and result.passed:
+            borrower = Passenger(person, Habit.BORROWED, line.next_door, *given, passenger.code)
+            self.results.append(await borrower.visit())
+        if habit is Habit.WITH_CHILD and result.passed:
+            self.results.append(await Passenger(make_child(line.draw), Habit.CHILD, line.lane, *given).visit())
 
     async def _show(self, lanes: list[SimulatedLane]) -> None:
         if not self.console.is_terminal:

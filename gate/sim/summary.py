@@ -73,6 +73,7 @@ def show(summary: Summary, console: Console) -> None:
 _STAGES = {
     "pairing": "code to card",
     "lookup": "card to status",
+    "asking": "question to an issuer's answer",
     "release": "status to release",
     "passage": "release to passage",
 }

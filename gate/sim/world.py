@@ -1,20 +1,22 @@
 """What surrounds a demonstration station: signed feeds of all issuers, simulated devices on real ports, its file."""
 
+import asyncio
 import csv
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 from drivers.simulated.camera import SimulatedCamera
 from drivers.simulated.line_scanner import SimulatedLineScanner
 from drivers.simulated.ports import PtyPort, SimulatedPort, TcpPort
-from drivers.simulated.relay_board import SimulatedRelayBoard
+from drivers.simulated.relay_board import PASSED, PASSED_EXIT, SimulatedRelayBoard
 from drivers.simulated.samv import SimulatedSamv
 from gate.credential.documents import DocumentType, document
 from gate.credential.subject import KEY_SCHEME, subject_key, token_key
 from gate.feed.records import Kind
 from gate.sim.people import ISSUERS, Person
+from gate.sim.town import Town
 from gate.sync import publisher
 from gate.sync.keyring import keygen, load_peppers, load_private_key
 from gate.sync.rows import NEEDED, read_rows
@@ -58,9 +60,10 @@ def publish_feeds(folder: Path, people: Sequence[Person], sequence: int = 1, onl
 def _write_csv(path: Path, people: Sequence[Person], region: str, now: datetime) -> None:
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(NEEDED)
+        writer.writerow([*NEEDED, "token"])
         for person in people:
-            writer.writerow([person.document_type, person.number, person.status, region, now.isoformat()])
+            known = [person.document_type, person.number, person.status, region, now.isoformat()]
+            writer.writerow([*known, person.indexed_token])
 
 
 @dataclass(slots=True)
@@ -74,11 +77,16 @@ class SimulatedLane:
     reader_port: SimulatedPort
     board_port: SimulatedPort
     scanner_port: SimulatedPort | None  # None: a camera has no port
+    turnstile: bool = True  # False: a bus door, where verdicts are shown and nobody is counted
+    direction: str = "entry"
+    pairing_window_s: float | None = None  # None: the service's own
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)  # held by whoever stands before it
 
     @property
     def ports(self) -> list[SimulatedPort]:
         """All ports of the lane."""
-        return [port for port in (self.reader_port, self.scanner_port, self.board_port) if port]
+        board = self.board_port if self.turnstile else None
+        return [port for port in (self.reader_port, self.scanner_port, board) if port]
 
     async def plug(self) -> None:
         """Plug every device in."""
@@ -94,22 +102,27 @@ class SimulatedLane:
         """The lane as `station.toml` has it."""
         camera = f'driver = "camera-scanner"\nsource = "{getattr(self.scanner, "spec", "")}"'
         line = f'driver = "line-scanner"\nport = "{self.scanner_port and self.scanner_port.spec}"\nsuffix = "\\r\\n"'
+        window = "" if self.pairing_window_s is None else f"pairing_window_s = {self.pairing_window_s}\n"
         return f"""
 [[lane]]
 id = "{self.id}"
-direction = "entry"
+direction = "{self.direction}"
 release_within_s = {RELEASE_WITHIN_S}
-[[lane.device]]
+{window}[[lane.device]]
 driver = "samv"
 port = "{self.reader_port.spec}"
 [[lane.device]]
 {line if self.scanner_port else camera}
-[[lane.device]]
+{self._board_toml() if self.turnstile else ""}"""
+
+    def _board_toml(self) -> str:
+        passed = f"passed_exit_input = {PASSED_EXIT}" if self.direction == "exit" else f"passed_input = {PASSED}"
+        return f"""[[lane.device]]
 driver = "modbus-relay"
 port = "{self.board_port.spec}"
 unit = {self.board.unit}
 release_coil = 0
-passed_input = 0
+{passed}
 tailgating_input = 3
 fire_input = 4
 ready_input = 5
@@ -147,21 +160,29 @@ class Addresses:
     metrics: str
 
 
-def station_toml(folder: Path, lanes: Sequence[SimulatedLane], addresses: Addresses) -> str:
-    """The whole station file."""
-    feeds = "".join(
-        f"""
-[[feed]]
-issuer = "{issuer}"
-source = "dir:{folder}/feeds/{issuer.lower()}"
-public_keys_file = "{folder}/feeds/keys/{issuer.lower()}.keys"
-pepper_file = "{folder}/feeds/keys/{issuer.lower()}.pepper"
-"""
-        for issuer in ISSUERS
-    )
+@dataclass(frozen=True, slots=True)
+class Site:
+    """Where a simulated station is, and by the rules of which day it decides."""
+
+    id: str = "demo"
+    region: str = "330100"
+    rules_of: date | None = None  # None: of today
+
+
+def station_toml(
+    folder: Path,
+    lanes: Sequence[SimulatedLane],
+    addresses: Addresses,
+    site: Site = Site(),
+    town: Town | None = None,
+    feeds: Path | None = None,
+) -> str:
+    """The whole station file. `town`: whose issuer is asked and whose paper counts; `feeds`: where, if not below."""
+    of_day = f"rules_of = {site.rules_of.isoformat()}\n" if site.rules_of else ""
+    policy = of_day + (town.policy() if town else "")
     head = f"""[station]
-id = "demo"
-region = "330100"
+id = "{site.id}"
+region = "{site.region}"
 data_dir = "{folder}/data"
 
 [clock]
@@ -176,4 +197,18 @@ trust_loopback = true
 [metrics]
 listen = "{addresses.metrics}"
 """
-    return head + feeds + "".join(lane.toml() for lane in lanes)
+    parts = [head, f"\n[policy]\n{policy}" if policy else "", _feeds_toml(feeds or folder / "feeds")]
+    return "".join([*parts, town.issuers() if town else "", *[lane.toml() for lane in lanes]])
+
+
+def _feeds_toml(folder: Path) -> str:
+    return "".join(
+        f"""
+[[feed]]
+issuer = "{issuer}"
+source = "dir:{folder}/{issuer.lower()}"
+public_keys_file = "{folder}/keys/{issuer.lower()}.keys"
+pepper_file = "{folder}/keys/{issuer.lower()}.pepper"
+"""
+        for issuer in ISSUERS
+    )
