@@ -11,7 +11,7 @@ import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from gate.credential.certificate import CertifyingKey, judge
+from gate.credential.certificate import Certificate, CertificateProblem, CertifyingKey, judge
 from gate.credential.documents import Document, age_on
 from gate.credential.healthcode import HealthCode
 from gate.credential.presentation import Presentation
@@ -20,7 +20,7 @@ from gate.feed.finding import Certified, Finding, Freshness, NotListed, Silence,
 from gate.feed.records import CredentialStatus
 from gate.issuers.desk import IssuerDesk
 from gate.moment import Moment
-from gate.policy.condition import Condition
+from gate.policy.condition import Cause, Condition
 from gate.policy.question import AgeGroup, Circumstances, Day, Presented, Question
 from gate.policy.rules import RuleSet
 from gate.policy.verdict import Reason, Verdict, VerdictKind
@@ -97,16 +97,15 @@ class Lookup:
         """What every subscribed issuer's feed says of this presentation at `now`."""
         document = shown.document
         if document is None:
-            return self._of_code(shown, scene, now) if shown.code else self._of_certificate_alone(shown, scene)
+            return self._of_code(shown, scene, now) if shown.code else self._of_certificate_alone(shown, scene, now)
         keys = {issuer: subject_key(pepper, document) for issuer, pepper in self._peppers.items()}
         findings = self._store.find(keys, now)
         marks = self._marks(document, keys, findings)
         subject = next(iter(keys.values()), b"")
         problem = self._code_problem(shown.code, keys) if shown.code else None
         if shown.certificate:
-            # Whether a clock in doubt costs the certificate is the rules' business (degraded/clock-and-paper).
-            wrong = judge(shown.certificate, document, self._certifying_keys, now, clock_trusted=True)
-            problem = Reason[wrong.name] if wrong else problem
+            wrong = self._certificate_problem(shown.certificate, document, scene, now)
+            problem = wrong or problem
             findings = findings if wrong else (*findings, _certified(shown, now))
         found = self._found(shown, findings, scene, now, marks, subject, problem)
         return replace(found, references=self._references(keys, findings, now))
@@ -131,8 +130,20 @@ class Lookup:
         found = self._found(shown, (finding,), scene, now, (mark,), key)
         return replace(found, references=self._references({code.issuer: key}, (finding,), now))
 
-    def _of_certificate_alone(self, shown: Presentation, scene: Scene) -> Found:
-        return Found(Question((), scene.conditions, _circumstances(shown, scene, AgeGroup.UNKNOWN)))
+    def _of_certificate_alone(self, shown: Presentation, scene: Scene, now: Moment) -> Found:
+        assert shown.certificate is not None  # noqa: S101 - the caller looked
+        wrong = self._certificate_problem(shown.certificate, None, scene, now)
+        problem = None if wrong is Reason.CERTIFICATE_NEEDS_CARD else wrong  # the rules ask for the card
+        return Found(Question((), scene.conditions, _circumstances(shown, scene, AgeGroup.UNKNOWN)), problem=problem)
+
+    def _certificate_problem(
+        self, paper: Certificate, document: Document | None, scene: Scene, now: Moment
+    ) -> Reason | None:
+        # Whether a clock in doubt costs a paper of today is the rules' business (degraded/clock-and-paper).
+        wrong = judge(paper, document, self._certifying_keys, now, clock_trusted=True)
+        if wrong is CertificateProblem.CERTIFICATE_EXPIRED and Condition(Cause.CLOCK_UNTRUSTED) in scene.conditions:
+            return Reason.CLOCK_UNTRUSTED  # R18: by such a clock nothing has expired
+        return Reason[wrong.name] if wrong else None
 
     def _subject_of(self, code: HealthCode) -> bytes | None:
         """The subject key that the issuer's feed has for this code's token, or its first 7 bytes."""

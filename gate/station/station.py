@@ -174,6 +174,7 @@ class Station:
                 await _end(tasks)
         finally:
             self._close(server)
+            await self._desk.close()
 
     def stop(self) -> None:
         """Begin to end: no new passages. Safe to call twice."""
