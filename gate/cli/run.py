@@ -32,6 +32,7 @@ def demo(
     passengers_per_minute: Annotated[float, typer.Option(min=0.1, max=120, help="Arrivals at each lane.")] = 30.0,
     seed: Annotated[int, typer.Option(help="The same seed makes the same people and habits.")] = 1,
     keep: Annotated[Path | None, typer.Option(help="Keep feeds, journal and logs in this new folder.")] = None,
+    journey: Annotated[bool, typer.Option("--journey", help="A trip of 1 March 2020 through six gates.")] = False,
 ) -> None:
     """Watch a station work: simulated devices on real ports, made-up passengers, real decisions.
 
@@ -46,7 +47,13 @@ def demo(
         keep = keep.absolute()  # the station's own file stands in it, and its paths start there
         if keep.exists() and (not keep.is_dir() or any(keep.iterdir())):
             raise ConfigError("--keep", f"{keep} is there already: give a folder that is new or empty")
-    if not run_demo(Options(lanes, seconds, passengers_per_minute, seed, keep), Console()):
+    if journey:
+        from gate.sim.journey import run_journey
+
+        good = run_journey(Console(), keep)
+    else:
+        good = run_demo(Options(lanes, seconds, passengers_per_minute, seed, keep), Console())
+    if not good:
         raise typer.Exit(NOT_SO)
 
 

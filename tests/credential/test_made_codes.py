@@ -46,7 +46,7 @@ def test_a_transit_code_needs_its_keys() -> None:
 
 
 def test_people_show_codes_of_their_issuers() -> None:
-    """Each its own issuer's; dynamic ones are new at each showing; the index has the token that is read; no repr has it."""
+    """Each its own issuer's; dynamic ones new at each showing; the index has the token that is read; no repr does."""
     for person in make_people(200, seed=4):
         code = read_code(person.code_at(1_585_200_000.0), with_all())
         assert person.token not in repr(person)
