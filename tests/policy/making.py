@@ -30,14 +30,14 @@ WORDS = "".join(f'[{key}]\nzh = "{key}一"\nen = "{key} one"\n' for key in ("hol
 
 
 def rule_text(rule_id: str = "made/up", when: Any = True, then: str = "REFER", **keys: Any) -> str:
-    """A whole rule.toml. `when` is CertLogic as Python values; a key of value None is left out."""
+    """A whole rule.toml. `when` is CertLogic as Python values, or `when_text` as it stands; None leaves a key out."""
     plain: dict[str, Any] = {
         "id": rule_id,
         "version": "1.0.0",
         "issuer": "a test",
         "source": "a test",
         "valid_from": "2020-02-01",
-        "when": json.dumps(when),
+        "when": keys.pop("when_text", json.dumps(when)),
         "then": then,
         "reason": {"GRANT": "STATUS_GREEN", "DENY": "STATUS_RED", "REFER": "SLIP_NEEDED"}.get(then, "SLIP_NEEDED"),
     }

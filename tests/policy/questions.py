@@ -121,3 +121,25 @@ def question(random: Random, region: str, now: Moment) -> Question:
     causes = random.sample(_CAUSES, random.choice([0, 0, 1, 2]))
     conditions = frozenset(map(Condition, causes))
     return Question(tuple(findings), conditions, _circumstances(random, kind, region))
+
+
+def counted_green(day: str, region: str) -> set[str]:
+    """Whose green opens a gate there on that day (health-codes.md 1.7, 2.1-2.4 and the memoranda of early 2020)."""
+    counted: set[str] = set()
+    if region[:2] in ("31", "32", "33", "34"):
+        if day >= "2020-03-26":
+            counted |= {"SSM", "ZJ", "SKM", "SCM", "XKM", "NGL", "AKM", "NATIONAL"}
+        elif day >= "2020-02-27":
+            counted |= {"SSM", "ZJ", "SKM", "AKM"}
+    own = {"3301": ("ZJ", "2020-02-11"), "3205": ("SCM", "2020-02-22"), "3202": ("XKM", "2020-02-21")}
+    own |= {"3201": ("NGL", "2020-02-15")}
+    issuer, since = own.get(region[:4], ("", "9999"))
+    if since <= day < "2020-03-26":
+        counted.add(issuer)
+    if region[:2] == "31" and "2020-02-17" <= day < "2020-02-27":
+        counted.add("SSM")
+    pairs = {"33": {"HEN", "HAN"}, "41": {"ZJ"}, "46": {"ZJ"}, "44": {"HUN"}, "43": {"GD"}, "37": {"GZ"}, "52": {"SD"}}
+    begun = {"44": "2020-03-01", "43": "2020-03-01", "37": "2020-02-29", "52": "2020-02-29"}.get(
+        region[:2], "2020-02-28"
+    )
+    return counted | (pairs.get(region[:2], set()) if day >= begun else set())
