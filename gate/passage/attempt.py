@@ -25,7 +25,7 @@ class Attempt:
     verdict: Verdict | None = None
     decided: Moment | None = None  # the instant that the question was decided at
     travellers: tuple[bytes, ...] = field(default=(), repr=False)  # their marks for anti-passback
-    references: Mapping[str, str] = field(default_factory=dict)  # issuer -> correction reference; never written down
+    references: Mapping[str, str] = field(default_factory=dict, repr=False)  # issuer -> reference; not written down
     token: bytes = field(default=b"", repr=False)  # the mark of a dynamic code; b"" without one
     subject: bytes = field(default=b"", repr=False)
     stages_us: tuple[tuple[str, int], ...] = ()

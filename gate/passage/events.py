@@ -55,7 +55,7 @@ class StatusFound:
     subject: bytes = field(repr=False)  # for the journal, which hashes it again with the day's key
     askable: tuple[str, ...] = ()  # issuers who may know more and can be asked now
     problem: Reason | None = None  # what is wrong with the credentials, e.g. card and code are of two people
-    references: Mapping[str, str] = field(default_factory=dict)  # issuer -> correction reference, for who is refused
+    references: Mapping[str, str] = field(default_factory=dict, repr=False)  # issuer -> correction reference (R12)
 
     def unanswered(self) -> "StatusFound":
         """The same when the issuers that were asked have said nothing in time."""

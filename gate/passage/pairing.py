@@ -66,7 +66,7 @@ FRONT: Mapping[FrontState, Mapping[FrontTrigger, tuple[FrontState, FrontAction]]
     },
     _S.PAIRING: {
         _T.CARD: (_S.CHECKING, _A.LOOK_UP),
-        _T.CODE: (_S.CHECKING, _A.LOOK_UP),  # the latest code counts
+        _T.CODE: (_S.CHECKING, _A.LOOK_UP),  # completes the card, or is the next person's
         _T.UNREAD: (_S.PAIRING, _A.SAY_UNREAD),
         _T.FOUND: (_S.PAIRING, _A.NOTHING),
         _T.FINAL: (_S.PAIRING, _A.NOTHING),

@@ -14,6 +14,7 @@ from gate.feed.finding import Answered, Certified, Finding, Freshness, Listed, N
 from gate.feed.records import CredentialStatus
 from gate.moment import Moment
 from gate.passage import events
+from gate.passage.attempt import Attempt
 from gate.passage.claims import Claims
 from gate.passage.commands import AskIssuers, Command, Direction, FindStatus, LaneMode, Release, Say, Show, WriteRecord
 from gate.passage.lane import Lane, LaneTimes
@@ -329,3 +330,89 @@ def test_staff_may_confirm_a_paper_and_it_is_written_down_as_such() -> None:
     street.see(events.StaffReleased("desk-2", "paper seen", ENTRY, Reason.PAPER_CONFIRMED))
     street.see(events.PersonPassed(ENTRY), after_s=1.0)
     assert street.ended == [("NONE", "GRANT", "PAPER_CONFIRMED")]
+
+
+@pytest.mark.requirement("R7")
+def test_a_code_left_before_the_scanner_asks_its_issuer_once_and_waits_once() -> None:
+    """Read again and again it neither storms the issuer nor holds the lane beyond the pairing window."""
+    street = _Street(askable=("SSM",))
+    street.see(events.CodeScanned(DYNAMIC, ENTRY, b"mark"))
+    street.see(events.TimeReached(), after_s=TIMES.lookup_limit_s)
+    assert street.sign.reason is Reason.ISSUER_UNREACHABLE
+    for _ in range(4):
+        street.see(events.CodeScanned(DYNAMIC, ENTRY, b"mark"), after_s=1.0)
+    assert street.sign.reason is Reason.ISSUER_UNREACHABLE
+    street.see(events.TimeReached(), after_s=1.0)
+    assert (len(street.asked), street.ended) == (1, [("CODE", "REFER", "ISSUER_UNREACHABLE")])
+
+
+def test_the_next_persons_code_ends_the_wait_of_the_one_before() -> None:
+    """A second code is a second attempt: the first is written down as what it was, and its showing is let go."""
+    street = _Street()
+    street.see(events.CodeScanned(DYNAMIC, ENTRY, b"mark"))
+    street.of_code = (GREEN,)
+    street.see(events.CodeScanned(STATIC, ENTRY), after_s=1.0)
+    assert street.ended == [("CODE", "REFER", "CODE_NEEDS_CARD")]
+    street.see(events.PersonPassed(ENTRY), after_s=1.0)
+    assert street.ended[1:] == [("CODE", "GRANT", "STATUS_GREEN")]
+    assert street.records[0].passage_id != street.records[1].passage_id
+    street.of_code = ()
+    street.see(events.CodeScanned(DYNAMIC, ENTRY, b"mark"), after_s=1.0, lane=1)
+    assert (street.sign.reason, street.ended[2:]) == (Reason.CODE_NEEDS_CARD, [])  # looked at: no replay
+
+
+@pytest.mark.parametrize(
+    ("mode", "expected"),
+    [(LaneMode.CLOSED, ("CARD", "DENY", "LANE_CLOSED")), (LaneMode.MAINTENANCE, ("CARD", "REFER", "LANE_MAINTENANCE"))],
+)
+def test_a_lane_that_staff_close_while_an_issuer_is_asked_releases_nobody(
+    mode: LaneMode, expected: tuple[str, str, str]
+) -> None:
+    """A technician in the barrier is not met by the green that comes half a second later."""
+    street = _Street(of_card=(UNLISTED,), askable=("ZJ",))
+    street.see(events.CardRead(_card(), ENTRY))
+    street.see(events.ModeSet(mode, "desk-2"), after_s=0.1)
+    street.answer(_answered(CredentialStatus.GREEN))
+    assert (street.releases, street.ended) == ([], [expected])
+
+
+@pytest.mark.requirement("R7")
+def test_the_desk_gives_up_on_an_issuer_before_the_lane_does() -> None:
+    """Of several issuers one may be silent: what the others said in time reaches the lane before its own limit."""
+    street = _Street(of_card=(UNLISTED,), askable=("ZJ",))
+    street.see(events.CardRead(_card(), ENTRY))
+    assert 0.7 <= street.asked[0].within_s <= TIMES.lookup_limit_s - 0.034  # the longest pause measured of the loop
+
+
+@pytest.mark.requirement("R19")
+def test_a_child_with_a_green_of_its_own_is_nobodys_guardian() -> None:
+    """It passes, and takes nobody along; who walks the other way is nobody's family either."""
+    street = _Street(of_card=(GREEN,), age=AgeGroup.MINOR)
+    street.see(events.CardRead(_card(0), ENTRY))
+    street.see(events.PersonPassed(ENTRY), after_s=1.0)
+    street.of_card = (NOBODY,)
+    street.see(events.CardRead(_card(1), ENTRY), after_s=1.0)
+    assert street.sign.reason is Reason.GUARDIAN_NEEDED
+
+
+@pytest.mark.requirement("R19")
+def test_a_family_walks_one_way() -> None:
+    """At a lane of both directions whoever leaves follows nobody who came."""
+    street = _Street(of_card=(GREEN,))
+    street.see(events.ModeSet(LaneMode.BOTH, "desk-2"))
+    street.see(events.CardRead(_card(0), ENTRY))
+    street.see(events.PersonPassed(ENTRY), after_s=1.0)
+    street.of_card, street.age = (NOBODY,), AgeGroup.MINOR
+    street.see(events.CardRead(_card(1), Direction.EXIT), after_s=1.0)
+    assert street.sign.reason is Reason.GUARDIAN_NEEDED
+    street.see(events.CardRead(_card(2), ENTRY), after_s=1.0)
+    assert street.sign.reason is Reason.WITH_GUARDIAN
+
+
+@pytest.mark.requirement("R12")
+def test_what_is_known_of_a_person_does_not_show_its_references() -> None:
+    """A repr in a log or a traceback leads to no record of anybody."""
+    found = events.StatusFound(1, Question(()), (b"traveller",), b"subject", references={"ZJ": "ZJ-REF"})
+    attempt = Attempt("p", "A1", ENTRY, "CARD", START, token=b"token").found(found, START)
+    for secret in ("ZJ-REF", "traveller", "subject", "token="):
+        assert secret not in f"{found!r} {attempt!r}".replace("travellers", "").replace("subjects", "")
