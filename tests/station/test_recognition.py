@@ -237,7 +237,7 @@ def test_a_transit_code_proves_itself_and_its_issuer_tells_the_colour(tmp_path: 
 
 @pytest.mark.requirement("R2", "row:SSM")
 def test_without_its_keys_a_transit_code_is_not_believed(tmp_path: Path) -> None:
-    """The issuer would say green; a station that cannot check the seals says that the key is missing, and asks nobody."""
+    """The issuer would say green; a station that cannot check the seals says so and asks nobody."""
 
     async def story() -> None:
         shanghai = _Shanghai(tmp_path)

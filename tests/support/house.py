@@ -242,7 +242,7 @@ def today() -> date:
 
 
 async def same_day_ahead() -> None:
-    """Return when the day in China stays the same for the length of a test; at midnight that is half a minute's wait."""
+    """Return when the day in China stays the same for the length of a test: at midnight half a minute later."""
     while Moment(time.time(), 0.0).plus(30.0).beijing_day != today():
         await asyncio.sleep(0.5)
 
