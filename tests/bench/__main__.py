@@ -1,7 +1,7 @@
 """`make bench`: print a table and write `build/bench.json` (contract.md, "Benchmarks").
 
-`python -m tests.bench feed swap` measures some of it (decide, station, feed, publish, fanout, swap); `make bench FEED=full` the
-feed of the whole Delta.
+`python -m tests.bench feed swap` measures some of it (decide, station, feed, publish, fanout, swap); `make bench
+FEED=full` the feed of the whole Delta.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Decisions measured: a code's text parsed and decided with eight issuers' word, one rule alone, a transit code's seals."""
+"""Decisions measured: a code's text to verdict with eight issuers' word, one rule alone, a transit code's seals."""
 
 import statistics
 import time
