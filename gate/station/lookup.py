@@ -8,7 +8,7 @@ certificate, must be of one person.
 import asyncio
 import hashlib
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from gate.credential.certificate import Certificate, CertificateProblem, CertifyingKey, judge
@@ -16,13 +16,26 @@ from gate.credential.documents import Document, age_on
 from gate.credential.healthcode import HealthCode
 from gate.credential.presentation import Presentation
 from gate.credential.subject import correction_reference, subject_key, token_key
-from gate.feed.finding import Certified, Finding, Freshness, NotListed, Silence, Told, Unanswered
+from gate.feed.finding import (
+    Answered,
+    Band,
+    Certified,
+    Finding,
+    Freshness,
+    Missing,
+    NotListed,
+    Silence,
+    Told,
+    Unanswered,
+    Unknown,
+)
 from gate.feed.records import CredentialStatus
 from gate.issuers.desk import IssuerDesk
 from gate.moment import Moment
 from gate.policy.condition import Cause, Condition
 from gate.policy.question import AgeGroup, Circumstances, Day, Presented, Question
 from gate.policy.rules import RuleSet
+from gate.policy.terms import Terms
 from gate.policy.verdict import Reason, Verdict, VerdictKind
 from gate.sync.store import StatusStore
 
@@ -100,7 +113,7 @@ class Lookup:
             return self._of_code(shown, scene, now) if shown.code else self._of_certificate_alone(shown, scene, now)
         keys = {issuer: subject_key(pepper, document) for issuer, pepper in self._peppers.items()}
         findings = self._store.find(keys, now)
-        marks = self._marks(document, keys, findings)
+        marks = (*self._marks(document, keys, findings), *self._bearer(shown))
         subject = next(iter(keys.values()), b"")
         problem = self._code_problem(shown.code, keys) if shown.code else None
         if shown.certificate:
@@ -124,10 +137,10 @@ class Lookup:
         assert code is not None  # noqa: S101 - the caller looked
         key = self._subject_of(code)
         if key is None:
-            return self._found(shown, (), scene, now)
+            return self._found(shown, (), scene, now, self._bearer(shown))
         finding = self._store.find_one(code.issuer, key, now)
         mark = self._mark(code.issuer.encode(), key[:_MARK_BYTES])
-        found = self._found(shown, (finding,), scene, now, (mark,), key)
+        found = self._found(shown, (finding,), scene, now, (mark, *self._bearer(shown)), key)
         return replace(found, references=self._references({code.issuer: key}, (finding,), now))
 
     def _of_certificate_alone(self, shown: Presentation, scene: Scene, now: Moment) -> Found:
@@ -170,21 +183,13 @@ class Lookup:
         terms = self._rules.terms_on(now.beijing_day)
         years = age_on(shown.document, now.beijing_day) if shown.document else None
         group = terms.age_group(years) if terms else AgeGroup.UNKNOWN
-        wanted = self._wanted(shown, findings)
+        wanted = _wanted(shown, findings, terms, now)
         # An issuer that is down is asked again when its circuit lets a probe through: that question is somebody's.
         resting = [issuer for issuer in wanted if issuer in self._desk.unreachable() and not self._desk.asks(issuer)]
         down = tuple(Unanswered(issuer, Silence.UNREACHABLE) for issuer in resting)
         question = Question((*findings, *down), scene.conditions, _circumstances(shown, scene, group))
         askable = tuple(issuer for issuer in wanted if self._desk.asks(issuer))
         return Found(question, marks, subject, askable, problem)
-
-    def _wanted(self, shown: Presentation, findings: Sequence[Finding]) -> tuple[str, ...]:
-        """The issuers who may know more than their feed told: a list of some colours is no answer, nor is a token."""
-        if any(isinstance(finding, Told) for finding in findings):
-            return ()
-        unlisted = [f.issuer for f in findings if isinstance(f, NotListed)]
-        code = [shown.code.issuer] if shown.code else []
-        return tuple(dict.fromkeys((*code, *unlisted)))
 
     async def ask(
         self, shown: Presentation, found: Question, issuers: Sequence[str], within_s: float, now: Moment
@@ -201,25 +206,64 @@ class Lookup:
             return Found(found, problem=Reason.CODE_OF_ANOTHER)
         known = shown.document or named
         if known is None:
-            mark = self.token_mark(shown.code) if shown.code else b""
-            return Found(replace(found, findings=(*found.findings, *told)), (mark,) if mark else ())
+            question = replace(found, findings=(*found.findings, *told))
+            return Found(question, (*self._token_subject(shown), *self._bearer(shown)))
         # The issuer told whose code it is: what every feed says of that person counts too.
         keys = {issuer: subject_key(pepper, known) for issuer, pepper in self._peppers.items()}
-        findings = self._store.find(keys, now)
-        question = replace(found, findings=(*findings, *told))
-        told = (*findings, *told)
+        findings = (*_beside_answers(self._store.find(keys, now), found.findings, told), *told)
+        marks = (*self._marks(known, keys, findings), *self._bearer(shown))
         subject = next(iter(keys.values()), b"")
-        return Found(question, self._marks(known, keys, told), subject, references=self._references(keys, told, now))
+        question = replace(found, findings=findings)
+        return Found(question, marks, subject, references=self._references(keys, findings, now))
 
     def _marks(self, document: Document, keys: Mapping[str, bytes], findings: Iterable[Finding]) -> tuple[bytes, ...]:
         """The person's marks: of the document, and of the subject of each issuer that a code alone may lead to."""
         own = self._mark(document.type.encode(), document.number.encode())
-        told = [f.issuer for f in findings if isinstance(f, Told) and f.issuer in keys]
-        return (own, *[self._mark(issuer.encode(), keys[issuer][:_MARK_BYTES]) for issuer in told])
+        # Where a feed lists only some colours, a code alone leads to the same subject by the issuer's answer.
+        named = dict.fromkeys(f.issuer for f in findings if isinstance(f, Told | NotListed) and f.issuer in keys)
+        return (own, *[self._mark(issuer.encode(), keys[issuer][:_MARK_BYTES]) for issuer in named])
+
+    def _token_subject(self, shown: Presentation) -> tuple[bytes, ...]:
+        """The mark of the subject that a feed has for a code's token."""
+        key = self._subject_of(shown.code) if shown.code else None
+        return (self._mark(shown.code.issuer.encode(), key[:_MARK_BYTES]),) if shown.code and key else ()
+
+    def _bearer(self, shown: Presentation) -> tuple[bytes, ...]:
+        """The mark of a code's own token: one code, even a printed one, opens for one person."""
+        code = shown.code
+        return (self._mark(b"token " + code.issuer.encode(), code.token.encode()),) if code else ()
 
     def _mark(self, kind: bytes, name: bytes) -> bytes:
         """A mark within this process; worthless outside it."""
         return hashlib.blake2b(kind + b"\0" + name, key=self._process_key, digest_size=16).digest()
+
+
+def _wanted(shown: Presentation, findings: Sequence[Finding], terms: Terms | None, now: Moment) -> tuple[str, ...]:
+    """The issuers who may know more than their feed told: a list of some colours, old or broken data are no answer.
+
+    Where somebody's word counts today, only a broken record is asked about: it could hide a red.
+    """
+    damaged = [f.issuer for f in findings if isinstance(f, Unknown) and f.why is Missing.STORE_DAMAGED]
+    if any(isinstance(finding, Told) and _current(finding, terms, now) for finding in findings):
+        return tuple(damaged)
+    unsure = [f.issuer for f in findings if isinstance(f, NotListed | Unknown | Told)]
+    code = [shown.code.issuer] if shown.code else []
+    return tuple(dict.fromkeys((*code, *unsure)))
+
+
+def _current(told: Told, terms: Terms | None, now: Moment) -> bool:
+    freshness = told.freshness
+    return terms is None or freshness.band(terms.limits_of(told.issuer, freshness.partition), now) is not Band.EXPIRED
+
+
+def _beside_answers(feeds: Iterable[Finding], before: Iterable[Finding], told: Iterable[Finding]) -> Iterator[Finding]:
+    """What is known besides the issuers' answers: what feeds say now, and of before what no feed says.
+
+    Whoever answered with a status has told what our broken or missing record of its feed could not.
+    """
+    answered = {finding.issuer for finding in told if isinstance(finding, Answered)}
+    yield from (f for f in feeds if not (isinstance(f, Unknown) and f.issuer in answered))
+    yield from (f for f in before if isinstance(f, Certified | Unanswered))
 
 
 def _certified(shown: Presentation, now: Moment) -> Certified:

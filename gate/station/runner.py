@@ -18,6 +18,7 @@ from gate.moment import Moment
 from gate.passage import commands, events
 from gate.passage.commands import Direction
 from gate.passage.lane import Lane
+from gate.passage.pairing import FrontState
 from gate.policy.condition import Cause, Condition
 from gate.policy.verdict import Reason, VerdictKind
 from gate.station.lookup import Found
@@ -81,6 +82,7 @@ class LaneRunner:
         self._sign = commands.Show(*core.resting_sign)
         self._timer: asyncio.TimerHandle | None = None
         self._releases: set[asyncio.Task[None]] = set()
+        self._asking_since: Moment | None = None  # when the credential was complete that issuers are asked about
         self._occupied = False
         self._telling = False  # watchers are about to be told
 
@@ -96,9 +98,8 @@ class LaneRunner:
             try:
                 self._reported(device, said, self._services.clock.now())
             except Exception as error:
-                # One event of one lane is lost; the lane and all others go on. No text: it could quote a credential.
-                log.error("lane %s: %s failed: %s", self.id, type(said).__name__, type(error).__name__)
-                log.debug("traceback of the failed event", exc_info=error)
+                # One event of one lane is lost; the lane and all others go on.
+                self._failed(type(said).__name__, error)
 
         return report
 
@@ -189,12 +190,20 @@ class LaneRunner:
         queue = self.core.handle(event, now)
         # A look-up answers at once and its answer may command more: at most one of each a presentation.
         for command in queue:
-            if isinstance(command, commands.FindStatus):
-                found = self._find(command)
-                queue.extend(self.core.handle(found, self._services.clock.now()))
-            else:
-                self._carry_out(command, now, presented)
+            try:
+                if isinstance(command, commands.FindStatus):
+                    queue.extend(self.core.handle(self._find(command), self._services.clock.now()))
+                else:
+                    self._carry_out(command, now, presented)
+            except Exception as error:
+                # What follows is done all the same, the next waking above all: without it the lane would wait for ever.
+                self._failed(type(command).__name__, error)
         self._tell()
+
+    def _failed(self, what: str, error: Exception) -> None:
+        # No text: it could quote a credential.
+        log.error("lane %s: %s failed: %s", self.id, what, type(error).__name__)
+        log.debug("traceback of what failed", exc_info=error)
 
     def _tell(self) -> None:
         """Tell watchers once for all that this turn of the loop changes, after the release is on its way."""
@@ -215,9 +224,14 @@ class LaneRunner:
     async def _ask(self, command: commands.AskIssuers, presented: Moment | None) -> None:
         services = self._services
         now = services.clock.now()
-        found = await services.lookup.ask(
-            command.presentation, command.question, command.issuers, command.within_s, now
-        )
+        self._asking_since = presented
+        try:
+            found = await services.lookup.ask(
+                command.presentation, command.question, command.issuers, command.within_s, now
+            )
+        except Exception as error:
+            self._failed("asking", error)  # the lane's own limit ends the wait
+            return
         self.handle(_status_found(command.query, found), services.clock.now(), presented)
 
     def _carry_out(self, command: commands.Command, now: Moment, presented: Moment | None) -> None:
@@ -238,7 +252,9 @@ class LaneRunner:
                 self._wake(mono_s, now)
             case commands.WriteRecord(record=record):
                 self._services.write(record)
-                if presented and record.verdict in (VerdictKind.DENY, VerdictKind.REFER):
+                before = presented and record.decided_utc_s is not None and record.decided_utc_s < presented.utc_s
+                # Of who was waiting when the next credential came nothing is timed: that wait was for a person.
+                if presented and not before and record.verdict in (VerdictKind.DENY, VerdictKind.REFER):
                     self._time_decision(record.verdict, presented)  # it ends when the sign is set: now
             case _:
                 raise AssertionError(f"no effect for {type(command).__name__}")
@@ -294,7 +310,8 @@ class LaneRunner:
             self._timer = loop.call_later(max(0.0, mono_s - now.mono_s), self._woken)
 
     def _woken(self) -> None:
-        self.handle(events.TimeReached(), self._services.clock.now())
+        asking = self.core.front is FrontState.ASKING  # who is decided without its answer waited for no person
+        self.handle(events.TimeReached(), self._services.clock.now(), self._asking_since if asking else None)
 
     # --- for operators -------------------------------------------------------------------------------------------
 
