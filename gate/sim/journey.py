@@ -23,12 +23,11 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from drivers.contract import Direction
 from gate.feed.records import CredentialStatus
 from gate.sim.controller import Controller, DemoError, start
 from gate.sim.controller import stop as stop_process
 from gate.sim.people import Person, make_people
-from gate.sim.signs import LANGUAGES, Signs, untold, verdict_of
+from gate.sim.signs import LANGUAGES, Signs, answered, untold, verdict_of
 from gate.sim.town import Town, make_town
 from gate.sim.world import Addresses, SimulatedLane, Site, make_lane, publish_feeds, station_toml
 
@@ -173,7 +172,7 @@ class Gate:
         text = person.code.decode()
         with self._town.shows(person, text):
             await self._lane.scanner.scan(text.encode())
-            lane, passage, opened = await self._answer()
+            lane, passage, opened = await answered(self._lane, self._signs, ANSWER_S)
         blank = Shown(self._day, self._stop.name, person.issuer, "")
         if passage is None:
             return replace(blank, opened=opened, problem="the station said nothing")
@@ -190,19 +189,6 @@ class Gate:
             opened=opened,
             problem=problem,
         )
-
-    async def _answer(self) -> tuple[Any, Any | None, bool]:
-        """The lane with its sign, what was written down, and whether the gate opened and was walked through."""
-        told = asyncio.create_task(self._signs.told(self._stop.lane, ANSWER_S))
-        release = asyncio.create_task(self._lane.board.wait_release(ANSWER_S))
-        await asyncio.wait({told, release}, return_when=asyncio.FIRST_COMPLETED)
-        lane = await self._signs.sign(self._stop.lane)  # before anybody walks: the sign rests afterwards
-        opened = release.done() and release.result()
-        if opened:
-            way = Direction.EXIT if self._lane.direction == "exit" else Direction.ENTRY
-            await self._lane.board.pass_through(way)
-        release.cancel()
-        return lane, await told, opened
 
 
 def _way(passage: Any) -> str:

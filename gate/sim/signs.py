@@ -9,6 +9,8 @@ from typing import Any, Self
 import grpc
 import grpc.aio
 
+from drivers.contract import Direction
+from gate.sim.world import SimulatedLane
 from gate.v1 import lane_pb2, lane_pb2_grpc, passage_pb2, passage_pb2_grpc, reason_pb2, status_pb2
 
 CALL_S = 10.0  # a call on this machine takes milliseconds; ten controllers that start at once on two cores, seconds
@@ -99,3 +101,19 @@ class Signs:
         """The lane with its sign."""
         reply = await self._lanes.GetLane(lane_pb2.GetLaneRequest(lane_id=lane_id), timeout=CALL_S)
         return reply.lane
+
+
+async def answered(lane: SimulatedLane, signs: Signs, within_s: float) -> tuple[Any, Any | None, bool]:
+    """What comes of what was just presented: the lane with its sign, the passage, and whether the gate opened.
+
+    Whoever is let in walks through. No passage: nothing was told in time.
+    """
+    told = asyncio.create_task(signs.told(lane.id, within_s))
+    release = asyncio.create_task(lane.board.wait_release(within_s))
+    await asyncio.wait({told, release}, return_when=asyncio.FIRST_COMPLETED)
+    sign = await signs.sign(lane.id)  # before anybody walks: the sign rests afterwards
+    opened = release.done() and release.result()
+    if opened:
+        await lane.board.pass_through(Direction.EXIT if lane.direction == "exit" else Direction.ENTRY)
+    release.cancel()
+    return sign, await told, opened
