@@ -17,12 +17,14 @@ from gate.feed.finding import (
     Certified,
     Finding,
     Freshness,
+    Listed,
     Missing,
     NotCovered,
     NotListed,
     Rejected,
     Told,
     Unanswered,
+    Uncovered,
     Unknown,
 )
 from gate.feed.records import CredentialStatus
@@ -279,6 +281,28 @@ def test_nobody_is_denied_because_our_feeds_are_old(every: int) -> None:
     for one in asked():
         if one.verdict.kind is not DENY:
             assert _aged(one, every).kind is not DENY, one
+
+
+_CITIES = {"330100": "ZJ", "320500": "SCM", "320200": "XKM"}
+
+
+@IN_THE_RULES
+@pytest.mark.requirement("R2")
+@pytest.mark.parametrize("region", _CITIES)
+def test_a_city_that_wants_its_own_code_denies_nobody_while_its_own_feed_is_old_or_gone(region: str) -> None:
+    """In March 2020, to the holder of another green: whether there is a local code is what we do not know then."""
+    now, own = instant("2020-03-10T12:00+08:00"), _CITIES[region]
+    shanghai = Listed("SSM", GREEN, "310000", 0, None, 1, Freshness(now.utc_s))
+    assert decide(Question((shanghai,), circumstances=Circumstances(region=region)), RULES, now).kind is DENY
+    old = Freshness(now.utc_s - 51 * 3600)
+    silent = [Unknown(own, why) for why in Missing] + [
+        NotListed(own, 1, old),
+        NotCovered(own, 1, old, Uncovered.UNKNOWN_PERSON),
+    ]
+    silent += [Listed(own, status, "330000", 0, None, 1, old) for status in CredentialStatus if status not in WARNING]
+    for finding in silent:
+        question_ = Question((shanghai, finding), circumstances=Circumstances(region=region))
+        assert decide(question_, RULES, now).kind is not DENY, finding
 
 
 @IN_THE_RULES
