@@ -85,9 +85,7 @@ def _says_nothing_of(pair: tuple[Document, Document], question: object, scene: S
 
 
 @pytest.mark.requirement("R13")
-@pytest.mark.parametrize(
-    "path", ["holder.region", "holder.type", "holder.number", "document", "document.type", "subject"]
-)
+@pytest.mark.parametrize("path", ["holder.region", "holder.type", "holder.number", "document.type", "subject"])
 def test_no_rule_can_ask_for_a_document(path: str) -> None:
     """Neither its kind nor its number nor where it was registered is a fact: such a rule cannot be read."""
     assert "is no fact" in path_problem(path)
