@@ -1,10 +1,10 @@
 """PURE: an instant, taken once per event and handed to everything that judges it."""
 
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date
 
 _BEIJING_S = 8 * 3600  # China has one time zone and no summer time; rules, cards and certificates count its days (R18)
-_EPOCH = date(1970, 1, 1)
+_EPOCH = date(1970, 1, 1).toordinal()
 _DAY_S = 86_400
 
 
@@ -26,7 +26,7 @@ class Moment:
     @property
     def beijing_day(self) -> date:
         """The day in China; the last day that there is for absurd instants."""
-        return _EPOCH + timedelta(days=min(max(int((self.utc_s + _BEIJING_S) // _DAY_S), 0), _LAST_DAY))
+        return date.fromordinal(_EPOCH + min(max(int((self.utc_s + _BEIJING_S) // _DAY_S), 0), _LAST_DAY))
 
 
-_LAST_DAY = (date.max - _EPOCH).days
+_LAST_DAY = date.max.toordinal() - _EPOCH

@@ -23,6 +23,9 @@ __all__ = ["Circumstances", "Question", "decide"]
 
 _REASON_ORDER = {reason: number for number, reason in enumerate(Reason)}
 _STATUS_OF = {Reason(f"STATUS_{status}"): status for status in CredentialStatus}
+# What was shown to it where a rule does not count a green: told with its issuer, and no ground that is asked for.
+_UNCOUNTED = {Reason.NOT_RECOGNISED_HERE: CredentialStatus.GREEN, Reason.LOCAL_CODE_REQUIRED: CredentialStatus.GREEN}
+_SHOWN_OF = _STATUS_OF | _UNCOUNTED
 # Which silence a reason tells of, as `Weighed.why` names it.
 _SILENCE_OF = {
     Reason.NOT_LISTED: "NOT_LISTED",
@@ -53,10 +56,15 @@ def decide(question: Question, rules: RuleSet, now: Moment, at: Moment | None = 
         return Verdict(VerdictKind.REFER, Reason.RULE_SILENT, rule_id="")
     if len({rule.then for rule in standing}) > 1:
         return Verdict(VerdictKind.REFER, Reason.RULES_CONTRADICT, rule_id="", spoken=spoken)
-    rule = min(standing, key=lambda rule: (_REASON_ORDER[rule.reason], rule.id))
-    if not _grounded(rule, weighed, question.circumstances):
+    rule = min(standing, key=_told_first)
+    ground = _ground(rule, weighed)
+    if not _grounded(rule, ground, weighed, question.circumstances):
         return Verdict(VerdictKind.REFER, Reason.RULE_FAILED, rule.id, spoken=spoken)
-    return _verdict(rule, weighed, spoken)
+    return _verdict(rule, ground, spoken)
+
+
+def _told_first(rule: Rule) -> tuple[int, str]:
+    return _REASON_ORDER[rule.reason], rule.id
 
 
 def _speaking(
@@ -74,12 +82,11 @@ def _speaking(
     return speaking, None
 
 
-def _grounded(rule: Rule, weighed: Sequence[Weighed], given: Circumstances) -> bool:
+def _grounded(rule: Rule, ground: Weighed | None, weighed: Sequence[Weighed], given: Circumstances) -> bool:
     """Whether what a rule says rests on something: never green by what is missing, old or broken, never red by it."""
     reason = rule.reason
-    status = _STATUS_OF.get(reason)
-    if status is not None:
-        return any(one.status is status and one.current for one in _counted(rule, weighed))
+    if reason in _STATUS_OF:
+        return ground is not None
     if reason is Reason.CERTIFICATE_VALID:
         return any(isinstance(one.finding, Certified) and one.current for one in weighed)
     if reason is Reason.WITH_GUARDIAN:
@@ -91,8 +98,7 @@ def _grounded(rule: Rule, weighed: Sequence[Weighed], given: Circumstances) -> b
 _FORBIDDING = frozenset({CredentialStatus.RED, CredentialStatus.YELLOW})
 
 
-def _verdict(rule: Rule, weighed: Sequence[Weighed], spoken: tuple[Spoken, ...]) -> Verdict:
-    ground = _ground(rule, weighed)
+def _verdict(rule: Rule, ground: Weighed | None, spoken: tuple[Spoken, ...]) -> Verdict:
     if ground is None:
         return Verdict(rule.then, rule.reason, rule.id, spoken=spoken, ask_first=rule.ask_first)
     finding = ground.finding
@@ -116,14 +122,15 @@ def _verdict(rule: Rule, weighed: Sequence[Weighed], spoken: tuple[Spoken, ...])
 def _ground(rule: Rule, weighed: Sequence[Weighed]) -> Weighed | None:
     """The finding that a rule's verdict rests on: of several the one of the holder's residence, else the newest."""
     counted = _counted(rule, weighed)
-    status, why = _STATUS_OF.get(rule.reason), _SILENCE_OF.get(rule.reason)
+    status = _SHOWN_OF.get(rule.reason)
     if status is not None:
         grounds = [one for one in counted if one.status is status and one.current]
     else:
+        why = _SILENCE_OF.get(rule.reason)
         grounds = [one for one in counted if why is not None and one.why == why]
         if rule.reason is Reason.FEED_EXPIRED:  # what an old feed told comes before what it did not tell
             grounds = [one for one in counted if one.status is not None and not one.current] or grounds
-    return max(grounds, key=_rank, default=None)
+    return max(grounds, key=_rank) if len(grounds) > 1 else grounds[0] if grounds else None
 
 
 def _counted(rule: Rule, weighed: Sequence[Weighed]) -> list[Weighed]:

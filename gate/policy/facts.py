@@ -20,8 +20,7 @@
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from gate.feed.finding import (
     FUTURE_TOLERANCE_S,
@@ -49,8 +48,7 @@ from gate.policy.terms import Terms
 Facts = dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Weighed:
+class Weighed(NamedTuple):
     """A finding with its age judged. `status` is None for whoever tells none; `why` then says why, as facts name it."""
 
     finding: Finding
@@ -74,12 +72,10 @@ def _weighed(finding: Finding, terms: Terms, now: Moment, at: Moment, trusted: b
     match finding:
         case Listed() | Enrolled() | Answered():
             return Weighed(finding, _band(finding, terms, now, trusted), _status(finding, at))
-        case NotListed():
+        case NotListed() | NotCovered():
             band = _band(finding, terms, now, trusted)
-            return Weighed(finding, band, why="EXPIRED" if band is Band.EXPIRED else "NOT_LISTED")
-        case NotCovered():
-            band = _band(finding, terms, now, trusted)
-            return Weighed(finding, band, why="EXPIRED" if band is Band.EXPIRED else "NOT_COVERED")
+            absent = "NOT_LISTED" if isinstance(finding, NotListed) else "NOT_COVERED"
+            return Weighed(finding, band, None, "EXPIRED" if band is Band.EXPIRED else absent)
         case Unknown(why=why):
             return Weighed(finding, None, why="DAMAGED" if why is Missing.STORE_DAMAGED else "UNKNOWN")
         case Unanswered():
@@ -108,7 +104,7 @@ class FactBook:
     """The facts of one question; one reading for each group of issuers that rules count."""
 
     def __init__(self, question: Question, weighed: Sequence[Weighed], at: Moment) -> None:
-        self._weighed = weighed
+        self._told = [_told(one) for one in weighed if not isinstance(one.finding, Certified)]
         self._shared = _shared(question, weighed, at)
         self._readings: dict[frozenset[str] | None, Facts] = {}
 
@@ -116,8 +112,27 @@ class FactBook:
         """What a rule is told that counts these issuers (None: all)."""
         facts = self._readings.get(issuers)
         if facts is None:
-            facts = self._readings[issuers] = {**self._shared, **_said(self._weighed, issuers)}
+            told = self._told if issuers is None else [one for one in self._told if one.issuer in issuers]
+            facts = self._readings[issuers] = self._shared | _said(told)
         return facts
+
+
+class _Told(NamedTuple):
+    """One finding as facts tell it: `fact` of `issuer` under the key `what`."""
+
+    issuer: str
+    fact: str
+    what: str
+    as_of_utc_s: float  # of what is said now
+
+
+def _told(one: Weighed) -> _Told:
+    finding = one.finding
+    if one.status is None:
+        return _Told(finding.issuer, "rejected" if isinstance(finding, Rejected) else "silent", one.why, 0.0)
+    # A rejection that is a status comes from an answer, and nothing is newer.
+    as_of_utc_s = finding.freshness.as_of_utc_s if isinstance(finding, Told) else math.inf
+    return _Told(finding.issuer, "says" if one.current else "expired", one.status.value, as_of_utc_s)
 
 
 def _shared(question: Question, weighed: Sequence[Weighed], at: Moment) -> Facts:
@@ -138,32 +153,15 @@ def _shared(question: Question, weighed: Sequence[Weighed], at: Moment) -> Facts
     }
 
 
-def _said(weighed: Sequence[Weighed], issuers: frozenset[str] | None) -> Mapping[str, Any]:
-    says: dict[str, list[str]] = {}
-    expired: dict[str, list[str]] = {}
-    silent: dict[str, list[str]] = {}
-    rejected: dict[str, list[str]] = {}
+def _said(told: Sequence[_Told]) -> Facts:
+    facts: Facts = {"says": {}, "issuer": {}, "expired": {}, "silent": {}, "rejected": {}}
     newest: dict[str, tuple[float, str]] = {}
-    for one in weighed:
-        name = one.finding.issuer
-        if isinstance(one.finding, Certified) or (issuers is not None and name not in issuers):
-            continue
-        if one.status is None:
-            where = rejected if isinstance(one.finding, Rejected) else silent
-            where.setdefault(one.why, []).append(name)
-        elif one.current:
-            says.setdefault(one.status.value, []).append(name)
-            said = (_as_of_utc_s(one.finding), one.status.value)
-            newest[name] = max(newest.get(name, said), said)
-        else:
-            expired.setdefault(one.status.value, []).append(name)
-    issuer = {name: status for name, (_, status) in newest.items()}
-    return {"says": says, "issuer": issuer, "expired": expired, "silent": silent, "rejected": rejected}
-
-
-def _as_of_utc_s(finding: Finding) -> float:
-    """When it was said; a rejection comes from an answer, and nothing is newer."""
-    return finding.freshness.as_of_utc_s if isinstance(finding, Told) else math.inf
+    for issuer, fact, what, as_of_utc_s in told:
+        facts[fact].setdefault(what, []).append(issuer)
+        if fact == "says":
+            newest[issuer] = max(newest.get(issuer, (as_of_utc_s, what)), (as_of_utc_s, what))
+    facts["issuer"] = {issuer: status for issuer, (_, status) in newest.items()}
+    return facts
 
 
 _STATUSES = frozenset(CredentialStatus)

@@ -47,7 +47,8 @@ class Terms:
 
     def limits_of(self, issuer: str, partition: str) -> FreshnessLimits:
         """When what this issuer's partition said counts as aged and as expired; the closest that the terms name."""
-        return self.limits.get(f"{issuer}/{partition}") or self.limits.get(issuer) or self.limits[""]
+        own = self.limits.get(f"{issuer}/{partition}") if partition else None
+        return own or self.limits.get(issuer) or self.limits[""]
 
     def age_group(self, years: int | None) -> AgeGroup:
         """The group of somebody of so many years; None: the document does not tell."""
