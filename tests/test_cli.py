@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 
 from gate import config
 from gate.station.state import FeedState, PartitionState
+from tests.policy.making import rule_text
 from tests.rpc.station import PlainStation, served
 
 CSV = """document_type,number,status,asserted_by,effective_at,valid_until
@@ -174,6 +176,67 @@ def test_a_file_is_good_when_the_station_would_start_with_it(tmp_path: Path) -> 
         done = gate("check-config", "station.toml", cwd=tmp_path)
         assert (done.returncode, done.stderr.count("\n")) == (2, 1)
         assert f"station.toml: {place}" in done.stderr
+
+
+_CASE = """
+[[case]]
+says = "a made-up sentence"
+at = 2020-04-01T08:00:00Z
+verdict = "REFER"
+reason = "SLIP_NEEDED"
+rule = "made/up"
+"""
+
+
+def _rules(folder: Path, text: str, cases: str = _CASE) -> None:
+    (folder / "rules" / "made" / "up").mkdir(parents=True)
+    (folder / "rules" / "made" / "up" / "rule.toml").write_text(text, "utf-8")
+    (folder / "rules" / "made" / "up" / "cases.toml").write_text(cases, "utf-8")
+
+
+def test_the_shipped_rules_keep_their_promises(tmp_path: Path) -> None:
+    """`gate check-rules` counts issuers, rules and cases, and says that all is good."""
+    done = gate("check-rules", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert re.fullmatch(r"14 issuers, \d\d+ rules, \d{3} cases: good\n", done.stdout), done.stdout
+
+
+def test_rules_of_one_s_own_are_checked_with_their_cases(tmp_path: Path) -> None:
+    """Good is exit 0; a case that does not hold is exit 1, with its file, its sentence and what was decided instead."""
+    _rules(tmp_path, rule_text())
+    done = gate("check-rules", "rules", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (0, "14 issuers, 1 rules, 1 cases: good\n")
+    (tmp_path / "rules/made/up/cases.toml").write_text(_CASE + _CASE.replace("SLIP_NEEDED", "NOT_LISTED"))
+    done = gate("check-rules", "rules", cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stdout == (
+        "made/up/cases.toml: a made-up sentence: decided REFER SLIP_NEEDED by made/up, "
+        "expected REFER NOT_LISTED by made/up; spoke: made/up REFER SLIP_NEEDED\n"
+        "14 issuers, 1 rules, 2 cases: 1 wrong\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("rule", "cases", "says"),
+    [
+        (rule_text(then="ALLOW"), _CASE, "made/up/rule.toml: then: 'ALLOW' is not one of GRANT, DENY, REFER"),
+        (rule_text(when={"var": "says.GREN"}), _CASE, "made/up/rule.toml: when: 'says.GREN' is no fact"),
+        (rule_text("made/down"), _CASE, "made/up/rule.toml: id: 'made/down' must be the folder that it stands in"),
+        (rule_text(overrides=["no/rule"]), _CASE, "made/up: overrides 'no/rule', which is no rule here"),
+        (
+            rule_text(),
+            _CASE.replace("verdict", "verdikt"),
+            "made/up/cases.toml: case 1: ValueError: unknown key 'verd",
+        ),
+        (rule_text(), _CASE.replace("[[case]]", "[[cases]]"), "made/up/cases.toml: needs [[case]] tables"),
+    ],
+)
+def test_a_rule_that_is_none_is_told_in_one_line(rule: str, cases: str, says: str, tmp_path: Path) -> None:
+    """Exit 2, the file, the place inside it, what is wrong, what is allowed."""
+    _rules(tmp_path, rule, cases)
+    done = gate("check-rules", "rules", cwd=tmp_path)
+    assert (done.returncode, done.stderr.count("\n"), done.stdout) == (2, 1, "")
+    assert done.stderr.startswith(f"gate: {says}")
 
 
 def test_devices_are_listed_with_their_settings(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import grp
 import os
 import re
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -244,6 +245,52 @@ def test_sixty_four_lanes_load(folder: Path) -> None:
 def test_an_empty_list_of_lanes_loads(folder: Path) -> None:
     """A station that only answers ticket systems."""
     assert parse(lanes(), folder).lanes == ()
+
+
+def test_the_days_of_a_station_are_read(folder: Path) -> None:
+    """The rules of a day, the end of checking, open and closed days, the communities' keys; all absent is ordinary."""
+    (folder / "communities").mkdir()
+    days = """rules_of = 2020-03-26
+checking_until = 2022-12-07
+open_days = [2020-10-01, 2020-10-02]
+closed_days = [2020-01-25]
+certificate_keys = "communities"
+"""
+    policy = parse(CONTRACT.replace("[policy]\n", f"[policy]\n{days}"), folder).policy
+    assert (policy.rules_of, policy.checking_until) == (date(2020, 3, 26), date(2022, 12, 7))
+    assert policy.open_days == {date(2020, 10, 1), date(2020, 10, 2)}
+    assert policy.closed_days == {date(2020, 1, 25)}
+    assert policy.certificate_keys == folder / "communities"
+    plain = parse(CONTRACT, folder).policy
+    assert (plain.rules_of, plain.checking_until, plain.open_days, plain.closed_days, plain.certificate_keys) == (
+        None, None, frozenset(), frozenset(), None,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("line", "place", "says"),
+    [
+        ("rules_of = 3", "policy.rules_of", "must be a day such as 2020-03-26"),
+        ('rules_of = "2020-03-26"', "policy.rules_of", "must be a day such as 2020-03-26"),
+        ("rules_of = 2020-03-26T00:00:00", "policy.rules_of", "must be a day such as 2020-03-26"),
+        ("checking_until = 2022-12-07T00:00:00Z", "policy.checking_until", "must be a day such as 2020-03-26"),
+        ("open_days = 2020-10-01", "policy.open_days", "must be a list"),
+        ("open_days = [1]", "policy.open_days", "must be a list of days such as 2020-10-01, at most"),
+        ("open_days = [2020-10-01T00:00:00Z]", "policy.open_days", "must be a list of days"),
+        (
+            "open_days = [2020-10-01]\nclosed_days = [2020-10-01]",
+            "policy.closed_days",
+            "is in open_days too",
+        ),
+        ('certificate_keys = "none"', "policy.certificate_keys", "is not there: give a .keys file or their folder"),
+        ('rule_dir = "x"', "policy.rule_dir", "rules_dir"),
+    ],
+)
+def test_a_day_that_is_none_is_named(folder: Path, line: str, place: str, says: str) -> None:
+    """An instant is no day: compared with one it would stop the station on its first passenger."""
+    with pytest.raises(ConfigError, match=re.escape(says)) as caught:
+        parse(CONTRACT.replace("[policy]\n", f"[policy]\n{line}\n"), folder)
+    assert place in str(caught.value)
 
 
 def test_two_feeds_of_one_issuer_are_refused(folder: Path) -> None:
