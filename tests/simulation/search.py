@@ -30,6 +30,8 @@ _BASE64 = re.compile(rb"[A-Za-z0-9+/_-]{8,}")
 _URL_SAFE = bytes.maketrans(b"-_", b"+/")
 _HEX = re.compile(rb"(?:[0-9A-Fa-f][ :,-]?){12,}")
 _SEPARATORS = b" :,-"
+_LETTERS = re.compile(rb"[a-p]{12,}")  # how journal and decision ids write bytes (gate/passage/record.py)
+_TO_HEX = bytes.maketrans(b"abcdefghijklmnop", b"0123456789abcdef")
 _ESCAPE = re.compile(rb"\\x([0-9A-Fa-f]{2})|\\u([0-9A-Fa-f]{4})|&#([0-9]{2,6});|&#x([0-9A-Fa-f]{2,6});")
 _PACKED = re.compile(rb"\x1f\x8b\x08|\x78[\x01\x5e\x9c\xda]")
 _DIGITS = re.compile(rb"[0-9]{8,}|(?:[0-9]\x00){8,}|(?:\x00[0-9]){8,}")
@@ -42,11 +44,12 @@ class Secrets:
     """What must be nowhere."""
 
     numbers: frozenset[str] = field(repr=False)
-    texts: frozenset[str] = field(repr=False)  # names and codes
+    texts: frozenset[str] = field(repr=False)  # names, codes, tokens, papers, passwords
+    raw: frozenset[bytes] = field(default=frozenset(), repr=False)  # what is no text: bindings, seals, keys
 
     def needles(self) -> frozenset[bytes]:
         """Each secret in each encoding that has it."""
-        coded = set()
+        coded = set(self.raw)
         for secret in self.numbers | self.texts:
             for encoding in ENCODINGS:
                 coded.add(secret.encode(encoding))
@@ -127,8 +130,11 @@ def _uncoat(raw: bytes) -> Iterator[bytes]:
     for shift in range(4):  # where four characters begin to make three bytes, nobody knows
         yield b"\n".join(_from_base64(run[shift:]) for run in runs)
     pairs = [run.translate(None, _SEPARATORS) for run in _HEX.findall(raw)]
-    for shift in range(2):
-        yield b"\n".join(bytes.fromhex(run[shift : shift + (len(run) - shift) // 2 * 2].decode()) for run in pairs)
+    for nibbles in (pairs, [run.translate(_TO_HEX) for run in _LETTERS.findall(raw)]):
+        for shift in range(2):
+            yield b"\n".join(
+                bytes.fromhex(run[shift : shift + (len(run) - shift) // 2 * 2].decode()) for run in nibbles
+            )
     if b"%" in raw:
         yield urllib.parse.unquote_to_bytes(raw.replace(b"+", b" "))
     if _ESCAPE.search(raw):

@@ -15,6 +15,7 @@ from urllib.parse import quote, quote_plus
 import pytest
 from rich.console import Console
 
+from gate.passage.record import letters
 from gate.sim import demo
 from gate.sim.passengers import Passenger
 from gate.sim.people import Person
@@ -45,6 +46,7 @@ COATINGS: dict[str, Callable[[bytes], bytes]] = {
     "percent": lambda raw: quote(raw, safe="").encode(),
     "percent, plus": lambda raw: quote_plus(raw).encode(),
     "percent, every byte": _every("%{:02x}"),
+    "letters of the journal": lambda raw: letters(raw).encode(),
     "repr of bytes": lambda raw: repr(raw).encode(),
     "backslash-x of every byte": _every("\\x{:02x}"),
     "gzip": gzip.compress,
@@ -66,6 +68,14 @@ def test_the_search_finds_a_secret_in_every_coating(secret: str, encoding: str, 
         raw = (before + "|").encode(encoding) + secret.encode(encoding) + "|".encode(encoding)
         planted = b"log " + before.encode() + COATINGS[coating](raw) + b" end"
         assert find_leaks([("planted", planted)], PLANTED), before
+
+
+@pytest.mark.parametrize("coating", COATINGS)
+def test_the_search_finds_bytes_that_are_no_text(coating: str) -> None:
+    """A paper's binding or a subject key, in whatever coating a log or a journal could give it."""
+    secret = random.Random(3).randbytes(16)
+    planted = b"log |" + COATINGS[coating](b"|" + secret + b"|") + b" end"
+    assert find_leaks([("planted", planted)], Secrets(frozenset(), frozenset(), frozenset({secret})))
 
 
 @pytest.mark.parametrize("text", [json.dumps(NAME), f"&#{'; &#'.join(str(ord(c)) for c in NAME)};".replace(" ", "")])
