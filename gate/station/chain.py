@@ -167,7 +167,7 @@ def _restored_item(key: str, value: Any) -> tuple[str, Any]:
 
 
 def _before_rules(values: Mapping[str, Any]) -> dict[str, Any]:
-    """What release 0.1, before rules were CertLogic, did not write: it knew of circumstances only what was presented."""
+    """What journals from before rules in CertLogic lack; of the circumstances they tell only what was presented."""
     shown = values.get("credential")
     return {"circumstances": {} if shown in ("CARD", "NONE") else {"presented": shown}, "spoken": ()}
 
