@@ -59,13 +59,14 @@ class Line:
     _taken: int = 0
 
     def next_person(self, habit: Habit) -> Person | None:
-        """Somebody who has not been here and can do that; None when everybody has."""
+        """The next who can do that; None when nobody can."""
         if habit is Habit.PAPER:
             return make_elder(self.draw)
-        while self._taken < len(self.people):
+        for _ in self.people:  # a long demonstration sees them again, longer after than anti-passback remembers
+            person = self.people[self._taken % len(self.people)]
             self._taken += 1
-            if suits(self.people[self._taken - 1], habit):
-                return self.people[self._taken - 1]
+            if suits(person, habit):
+                return person
         return None
 
 
@@ -99,7 +100,8 @@ class Demo:
         self.console.print(f"files   {self.folder}")
         try:
             async with Signs(controller.grpc[0]) as signs:
-                await signs.until_up(UP_S)
+                if not await signs.until_up(UP_S):
+                    raise DemoError(f"a device did not come up: see {self.log}")
                 await self._passengers(lanes, people, controller, Surroundings(town, signs))
         finally:
             code = await stop(controller.process)
@@ -152,7 +154,7 @@ class Demo:
         for habit in habits(line.draw, line.first):
             person = line.next_person(habit)
             if person is None:
-                return
+                continue
             arrives_s += line.draw.expovariate(self.options.passengers_per_minute / 60)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(max(0.0, arrives_s - asyncio.get_running_loop().time())):

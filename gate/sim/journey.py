@@ -90,21 +90,22 @@ class Due:
 
 
 _TOKEN, _ASKED, _RULE = "token index", "issuer asked", "whatever its colour"
-_SHANGHAI_NO = Due("REFER NOT_RECOGNISED_HERE", "common/not-recognised", _RULE)
-_HANGZHOU_NO = Due("DENY LOCAL_CODE_REQUIRED", "hangzhou/own-code-only", _RULE)
-_SUZHOU_NO = Due("DENY LOCAL_CODE_REQUIRED", "suzhou/own-code-only", _RULE)
+_SHANGHAI_NO = Due("REFER NOT_RECOGNISED_HERE", "common/not-recognised", _TOKEN)
+_HANGZHOU_NO = Due("DENY LOCAL_CODE_REQUIRED", "hangzhou/own-code-only", _TOKEN)
+_HANGZHOU_UNASKED = replace(_HANGZHOU_NO, way=_RULE)  # no colour could change it, so nobody asks Shanghai for one
+_SUZHOU_NO = Due("DENY LOCAL_CODE_REQUIRED", "suzhou/own-code-only", _TOKEN)
 # "A code if there is one" counted Shanghai's own and the three provinces' (27 February); Hangzhou and Suzhou counted
 # their own alone, whatever colour another had (health-codes.md 1.7, 2.2, 2.3, 2.7). Where two rules grant for the same
 # reason, the first by its id is told: Hangzhou's own code is one of the provinces'.
 _SHANGHAI = {"NGL": _SHANGHAI_NO, "SSM": Due("GRANT STATUS_GREEN", "delta/code-or-slip", _ASKED)}
 _HANGZHOU = {
     "NGL": _HANGZHOU_NO,
-    "SSM": _HANGZHOU_NO,
+    "SSM": _HANGZHOU_UNASKED,
     "ZJ": Due("GRANT STATUS_GREEN", "delta/code-or-slip", _TOKEN),
 }
 _SUZHOU = {
     "NGL": _SUZHOU_NO,
-    "SSM": _SUZHOU_NO,
+    "SSM": replace(_SUZHOU_NO, way=_RULE),
     "ZJ": _SUZHOU_NO,
     "SCM": Due("GRANT STATUS_GREEN", "suzhou/own-green", _TOKEN),
 }

@@ -5,8 +5,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import typer
 from rich.console import Console
 
+from gate.cli import run
 from gate.sim import journey
 from gate.sim.journey import CODES, DAYS, STOPS, Due, Shown, due_at, missing, needed_at, problem_of, show_journey
 from tests.simulation.search import Secrets, contents, find_leaks
@@ -149,3 +151,15 @@ def test_a_problem_or_a_gap_makes_the_trip_bad() -> None:
 def test_a_due_is_written_out_when_it_is_missed() -> None:
     """Whoever reads the problem sees verdict, rule and way."""
     assert str(Due("", "", "token index")) == "nothing (no rule, token index)"
+
+
+@pytest.mark.parametrize(("good", "exits"), [(True, False), (False, True)])
+def test_the_command_ends_as_the_trip_did(monkeypatch: pytest.MonkeyPatch, good: bool, exits: bool) -> None:
+    """`gate demo --journey`: exit status 1 when anything was otherwise than due."""
+    monkeypatch.setattr(journey, "run_journey", lambda *_: good)
+    if not exits:
+        run.demo(journey=True)
+        return
+    with pytest.raises(typer.Exit) as ended:
+        run.demo(journey=True)
+    assert ended.value.exit_code == 1
