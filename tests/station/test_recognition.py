@@ -4,7 +4,6 @@ import asyncio
 import dataclasses
 import os
 import time
-from collections.abc import Awaitable
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -24,7 +23,7 @@ from gate.station.chain import read_lines
 from gate.station.clock import Clock
 from gate.sync.certkeys import CommunitySigner, load_signer, make_community_keys
 from gate.sync.codekeys import write_code_keys
-from tests.support.house import House, OwnFeed, code_of, house, same_day_ahead, somebody, station_of, today
+from tests.support.house import OwnFeed, code_of, house, same_day_ahead, somebody, station_of, today
 from tests.support.region import NOW
 
 FORM = {"ZJ": "ZJ_V2", "SKM": "SKM_V5", "AKM": "AKM"}
@@ -387,34 +386,5 @@ def test_a_dependant_follows_at_the_guardians_own_lane(tmp_path: Path, years: in
             record = await h.walks()
             assert (record.verdict, record.reason) == ("GRANT", "WITH_GUARDIAN")
             assert record.circumstances["guardian"] is True
-
-    asyncio.run(story())
-
-
-# --- what comes in while people pass --------------------------------------------------------------------------------
-
-
-@pytest.mark.requirement("R6")
-@pytest.mark.parametrize("present", ["card", "code"])
-def test_recovery_to_green_holds_as_soon_as_its_delta_is_there(tmp_path: Path, present: str) -> None:
-    """A red of the snapshot is green by the delta, at any lane at once, by card and by code alike."""
-    before = somebody(1, S.RED, "ZJ")
-    after = dataclasses.replace(before, status=S.GREEN)
-    others = [somebody(n, S.GREEN, "ZJ") for n in range(2, 30)]
-    feed = OwnFeed(tmp_path, "ZJ")
-    feed.publish(1, [before, *others])
-
-    def show(h: House, lane: int) -> Awaitable[None]:
-        return h.tap(before, lane) if present == "card" else h.scan(code_of(before, "ZJ_V2"), lane)
-
-    async def story() -> None:
-        async with house(tmp_path, lanes=2, change=station_of(tmp_path, [feed])) as h:
-            record = await h.stays(0, show(h, 0))
-            assert (record.reason, record.feed_sequence) == ("STATUS_RED", 1)
-            feed.publish(2, [after, *others], follows=1)
-            await h.until(lambda: h.metric("gate_feed_sequence", issuer="ZJ") == 2)
-            await show(h, 1)
-            record = await h.walks(1)
-            assert (record.reason, record.feed_sequence) == ("STATUS_GREEN", 2)
 
     asyncio.run(story())

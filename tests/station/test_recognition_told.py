@@ -1,8 +1,10 @@
 """What a real station tells: rules of a day, special days, dry runs, words, references, alerts; over real gRPC."""
 
 import asyncio
+import dataclasses
 import logging
 import time
+from collections.abc import Awaitable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -21,7 +23,7 @@ from gate.v1 import lane_pb2, status_pb2
 from gate.v1.lane_pb2_grpc import LaneServiceStub
 from gate.v1.reason_pb2 import Reason
 from gate.v1.status_pb2_grpc import StatusServiceStub
-from tests.support.house import OwnFeed, code_of, house, same_day_ahead, somebody, station_of, today
+from tests.support.house import House, OwnFeed, code_of, house, same_day_ahead, somebody, station_of, today
 
 DAY = timedelta(days=1)
 LANGUAGES = {"zh", "en"}
@@ -273,3 +275,32 @@ def test_an_issuer_that_no_rule_counts_is_told_at_the_start_and_lets_nobody_thro
     warned = [record.getMessage() for record in caplog.records if "no rule counts" in record.getMessage()]
     assert len(warned) == 1
     assert "CITY" in warned[0]
+
+
+# --- what comes in while people pass --------------------------------------------------------------------------------
+
+
+@pytest.mark.requirement("R6")
+@pytest.mark.parametrize("present", ["card", "code"])
+def test_recovery_to_green_holds_as_soon_as_its_delta_is_there(tmp_path: Path, present: str) -> None:
+    """A red of the snapshot is green by the delta, at any lane at once, by card and by code alike."""
+    before = somebody(1, S.RED, "ZJ")
+    after = dataclasses.replace(before, status=S.GREEN)
+    others = [somebody(n, S.GREEN, "ZJ") for n in range(2, 30)]
+    feed = OwnFeed(tmp_path, "ZJ")
+    feed.publish(1, [before, *others])
+
+    def show(h: House, lane: int) -> Awaitable[None]:
+        return h.tap(before, lane) if present == "card" else h.scan(code_of(before, "ZJ_V2"), lane)
+
+    async def story() -> None:
+        async with house(tmp_path, lanes=2, change=station_of(tmp_path, [feed])) as h:
+            record = await h.stays(0, show(h, 0))
+            assert (record.reason, record.feed_sequence) == ("STATUS_RED", 1)
+            feed.publish(2, [after, *others], follows=1)
+            await h.until(lambda: h.metric("gate_feed_sequence", issuer="ZJ") == 2)
+            await show(h, 1)
+            record = await h.walks(1)
+            assert (record.reason, record.feed_sequence) == ("STATUS_GREEN", 2)
+
+    asyncio.run(story())
