@@ -355,8 +355,16 @@ def run_journey(console: Console, keep: Path | None = None) -> bool:
     folder = keep or Path(tempfile.mkdtemp(prefix="gate-journey-"))
     folder.mkdir(parents=True, exist_ok=True)
     started_s = time.monotonic()
-    shown = asyncio.run(Journey(folder, console).run())  # when it fails, its files stay for whoever looks
+    try:
+        shown = asyncio.run(Journey(folder, console).run())
+    except KeyboardInterrupt:
+        _tidy(folder, keep)
+        raise  # when anything else ends it, its files stay for whoever looks
     good = show_journey(shown, time.monotonic() - started_s, console)
+    _tidy(folder, keep)
+    return good
+
+
+def _tidy(folder: Path, keep: Path | None) -> None:
     if keep is None:
         shutil.rmtree(folder, ignore_errors=True)
-    return good
