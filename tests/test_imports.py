@@ -32,7 +32,7 @@ _DRIVER_PARTS = {"contract", "registry", "transport"}
 # What only computes. A pure room imports nothing else from outside.
 _COMPUTES = {
     "abc", "base64", "binascii", "bisect", "collections", "csv", "dataclasses", "datetime", "decimal", "enum",
-    "array", "functools", "hashlib", "hmac", "itertools", "json", "math", "operator", "re", "stdnum", "string", "struct",
+    "functools", "hashlib", "hmac", "itertools", "json", "math", "operator", "re", "stdnum", "string", "struct",
     "tomllib", "typing", "unicodedata", "urllib.parse", "zlib", "cryptography", "numpy",
 }  # fmt: skip
 _READS_FILES = {"open", "read_text", "read_bytes", "write_text", "write_bytes"}

@@ -18,6 +18,12 @@ if TYPE_CHECKING:
 def replay(
     journal: Annotated[Path, typer.Argument(help="A journal file, or a journal's folder.")],
     rules: Annotated[Path | None, typer.Option(help="Folder with the rules to try; without it, those shipped.")] = None,
+    as_of: Annotated[
+        datetime | None, typer.Option(formats=["%Y-%m-%d"], help="By the rules of that day, as [policy] rules_of does.")
+    ] = None,
+    region: Annotated[
+        str, typer.Option(help="Where records of release 0.1 are from, which do not say: GB/T 2260.")
+    ] = "",
     json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
 ) -> None:
     """Decide every recorded passage again; exit 1 when a verdict would differ or the chain is broken.
@@ -27,9 +33,11 @@ def replay(
     from json import dumps
 
     from gate.station.chain import JournalError, read_records, segments, verify_chain
-    from gate.station.station import read_rules
+    from gate.station.rulefiles import read_rules
 
     rule_set = read_rules(rules)
+    if as_of is not None:
+        rule_set = rule_set.as_of(as_of.date())
     if journal.is_dir() and not segments(journal):
         raise JournalError(f"{journal}: holds no journal: give a journal file, or the folder data_dir/journal")
     problems = verify_chain(journal)
@@ -39,10 +47,10 @@ def replay(
     for record in read_records(journal):
         if record.decided_utc_s is None:
             continue  # nothing was looked up: an unread card, staff, crowd
-        count += 1
-        verdict = _again(record, rule_set)
         if record.rule_id == "" and record.reason not in _OF_RULES:
             continue  # refused for the credential itself, e.g. card and code of two people, before any rule
+        count += 1
+        verdict = _again(record, rule_set, region)
         # Anti-passback spoke after the rules had granted.
         was = ("GRANT", None) if record.reason == "ALREADY_PASSED" else (record.verdict, record.reason)
         if (verdict.kind, verdict.reason if was[1] else None) == was:
@@ -66,7 +74,7 @@ def replay(
 _OF_RULES = frozenset({"RULE_SILENT", "RULES_CONTRADICT", "ALREADY_PASSED"})
 
 
-def _again(record: "PassageRecord", rules: "RuleSet") -> "Verdict":
+def _again(record: "PassageRecord", rules: "RuleSet", region: str) -> "Verdict":
     from gate.moment import Moment
     from gate.policy.condition import Cause, Condition
     from gate.policy.decide import decide
@@ -76,7 +84,7 @@ def _again(record: "PassageRecord", rules: "RuleSet") -> "Verdict":
     for text in record.conditions:
         cause, _, of = text.rstrip(")").partition("(")
         present.add(Condition(Cause(cause), of))
-    given = circumstances_from(record.circumstances)
+    given = circumstances_from({"region": region} | dict(record.circumstances))
     question = Question(tuple(map(_finding, record.findings)), frozenset(present), given)
     assert record.decided_utc_s is not None  # noqa: S101 - the caller leaves the others out
     return decide(question, rules, Moment(record.decided_utc_s, 0.0))

@@ -124,10 +124,15 @@ def check_rules(
     issuers = read_issuers(folder)
     count = 0
     problems = []
+    decided: set[str] = set()
     for name, text in rule_texts(folder, "cases.toml").items():
         for case in parse_cases(text, name):
             count += 1
             problems += [f"{name}: {problem}" for problem in (case.problem(rules),) if problem]
+            decided.add(case.decided(rules).rule_id)
+    problems += [
+        f"{rule.id}: decides no case: write one in its cases.toml" for rule in rules.rules if rule.id not in decided
+    ]
     for problem in problems:
         print(problem)
     good = f"{len(problems)} wrong" if problems else "good"

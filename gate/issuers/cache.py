@@ -1,8 +1,8 @@
-"""Answers kept for as long as a rule allows, by a keyed hash that dies with the process.
+"""Answers kept for as long as the terms allow, by a keyed hash that dies with the process.
 
 Only answers that are green and nothing else are kept: a passenger's way back to green is never held up by us, and how
-long a new red may be overlooked is what the rule's `cache_s` says (0 unless it says more). An answer that tells whose
-code it is is not kept: the number lives for one passage.
+long a new red may be overlooked is what `answers_kept_s` of terms.toml says. An answer that tells whose code it is is
+not kept: the number lives for one passage.
 """
 
 import hmac

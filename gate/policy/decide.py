@@ -9,6 +9,7 @@ Whatever a rule says, nobody is granted without a ground, and no status is told 
 """
 
 from collections.abc import Sequence
+from datetime import date
 
 from gate.feed.finding import Answered, Certified, Enrolled, Finding, Listed, NotCovered, NotListed, Unanswered
 from gate.feed.records import CredentialStatus
@@ -40,12 +41,12 @@ _SILENCE_OF = {
 def decide(question: Question, rules: RuleSet, now: Moment, at: Moment | None = None) -> Verdict:
     """The verdict at `now`, by the rules of `at` (absent: of now). No rule, or nothing known: REFER, never GRANT."""
     at = at or now
-    day = at.beijing_day
+    day = rules.day_of(at)
     terms = rules.terms_on(day)
     if terms is None:
         return Verdict(VerdictKind.REFER, Reason.RULE_SILENT, rule_id="")
     weighed = weigh(question, terms, now, at)
-    speaking, failed = _speaking(question, rules.in_force(day, question.circumstances.region), weighed, at)
+    speaking, failed = _speaking(question, rules.in_force(day, question.circumstances.region), weighed, day)
     spoken = tuple([Spoken(rule.id, rule.then, rule.reason) for rule in speaking])
     if failed is not None:
         # A rule that cannot be evaluated might have been the one that forbids.
@@ -68,10 +69,10 @@ def _told_first(rule: Rule) -> tuple[int, str]:
 
 
 def _speaking(
-    question: Question, rules: Sequence[Rule], weighed: Sequence[Weighed], at: Moment
+    question: Question, rules: Sequence[Rule], weighed: Sequence[Weighed], day: date
 ) -> tuple[list[Rule], Rule | None]:
     """The rules that speak, and the first that could not be evaluated."""
-    facts = FactBook(question, weighed, at)
+    facts = FactBook(question, weighed, day)
     speaking: list[Rule] = []
     for rule in rules:
         holds = rule.holds(facts.counting(rule.counts))

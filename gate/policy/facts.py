@@ -20,6 +20,7 @@
 import math
 import re
 from collections.abc import Mapping, Sequence
+from datetime import date
 from typing import Any, NamedTuple
 
 from gate.feed.finding import (
@@ -103,9 +104,9 @@ def _status(finding: Told, at: Moment) -> CredentialStatus:
 class FactBook:
     """The facts of one question; one reading for each group of issuers that rules count."""
 
-    def __init__(self, question: Question, weighed: Sequence[Weighed], at: Moment) -> None:
+    def __init__(self, question: Question, weighed: Sequence[Weighed], day: date) -> None:
         self._told = [_told(one) for one in weighed if not isinstance(one.finding, Certified)]
-        self._shared = _shared(question, weighed, at)
+        self._shared = _shared(question, weighed, day)
         self._readings: dict[frozenset[str] | None, Facts] = {}
 
     def counting(self, issuers: frozenset[str] | None) -> Facts:
@@ -135,10 +136,10 @@ def _told(one: Weighed) -> _Told:
     return _Told(finding.issuer, "says" if one.current else "expired", one.status.value, as_of_utc_s)
 
 
-def _shared(question: Question, weighed: Sequence[Weighed], at: Moment) -> Facts:
+def _shared(question: Question, weighed: Sequence[Weighed], day: date) -> Facts:
     given = question.circumstances
     return {
-        "today": at.beijing_day.isoformat(),
+        "today": day.isoformat(),
         "station": {"region": given.region, "city": given.region[:4], "province": given.region[:2]},
         "day": given.day.value,
         "presented": {
@@ -184,10 +185,12 @@ _ISSUER_PATH = re.compile(r"issuer\.[A-Z][A-Z0-9_]{1,15}")
 _OF_REDUCE = frozenset({"current", "accumulator"})
 
 
-def path_problem(path: str) -> str:
+def path_problem(path: str, inside_reduce: bool = False) -> str:
     """What is wrong with a path that a `when` reads, "" if nothing: a mistyped one would be null for ever."""
     first, _, rest = path.partition(".")
-    if first in _OF_REDUCE or path in _PATHS or _ISSUER_PATH.fullmatch(path):
+    if inside_reduce and (first in _OF_REDUCE or not path):
+        return ""
+    if path in _PATHS or _ISSUER_PATH.fullmatch(path):
         return ""
     if first == "issuer" or first not in _PATHS:
         return f"{path!r} is no fact: known are issuer.ISSUER, {', '.join(_PATHS)}"

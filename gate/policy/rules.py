@@ -27,6 +27,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
 
+from gate.moment import Moment
 from gate.policy import certlogic
 from gate.policy.facts import Facts, path_problem
 from gate.policy.terms import RuleError, Terms, parse_terms
@@ -109,6 +110,10 @@ class RuleSet:
         rules = RuleSet(self.rules, self.terms)
         rules._pinned = day
         return rules
+
+    def day_of(self, at: Moment) -> date:
+        """The day in China whose rules speak at that instant."""
+        return self._pinned or at.beijing_day
 
     def in_force(self, day: date, region: str) -> tuple[Rule, ...]:
         """The rules that speak on `day` at `region`, by their id."""
@@ -202,22 +207,25 @@ def _when(raw: dict[str, Any]) -> Any:
         when = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise RuleError(f"when: is not JSON: {error}") from error
-    problems = certlogic.validate(when) or [problem for path in _paths(when) if (problem := path_problem(path))]
+    problems = certlogic.validate(when) or [
+        p for path, inner in _paths(when, False) if (p := path_problem(path, inner))
+    ]
     if problems:
         raise RuleError(f"when: {problems[0]}")
     return when
 
 
-def _paths(expression: Any) -> Iterator[str]:
-    """All paths that a valid expression reads."""
+def _paths(expression: Any, inner: bool) -> Iterator[tuple[str, bool]]:
+    """All paths that a valid expression reads, and whether inside a `reduce`, where other names are known."""
     if isinstance(expression, dict):
         if isinstance(expression.get("var"), str):
-            yield expression["var"]
-        for value in expression.values():
-            yield from _paths(value)
+            yield expression["var"], inner
+        for operation, operands in expression.items():
+            for number, operand in enumerate(operands if isinstance(operands, list) else [operands]):
+                yield from _paths(operand, inner or (operation == "reduce" and number == 1))
     elif isinstance(expression, list):
         for value in expression:
-            yield from _paths(value)
+            yield from _paths(value, inner)
 
 
 def _overriding(rules: Sequence[Rule]) -> Mapping[str, frozenset[str]]:

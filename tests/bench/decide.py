@@ -63,7 +63,7 @@ def _rules() -> Figure:
     rules, question = read_rules(None), Question(_findings(), frozenset(), Circumstances(region="330100"))
     terms = rules.terms_on(NOW.beijing_day)
     assert terms is not None
-    book = FactBook(question, weigh(question, terms, NOW, NOW), NOW)
+    book = FactBook(question, weigh(question, terms, NOW, NOW), NOW.beijing_day)
     medians = []
     for rule in rules.rules:
         facts = book.counting(rule.counts)

@@ -78,7 +78,7 @@ def test_two_documents_that_differ_in_their_region_get_the_same_verdict(tmp_path
 def _says_nothing_of(pair: tuple[Document, Document], question: object, scene: Scene) -> None:
     terms = RULES.terms_on(MOMENT.beijing_day)
     assert terms is not None
-    book = FactBook(question, weigh(question, terms, MOMENT, MOMENT), MOMENT)  # type: ignore[arg-type]
+    book = FactBook(question, weigh(question, terms, MOMENT, MOMENT), MOMENT.beijing_day)  # type: ignore[arg-type]
     told = f"{question!r} {book.counting(None)!r}"
     for place in {one.number[:6] for one in pair} - {scene.region}:
         assert place not in told, "the region of a number reached a rule"

@@ -296,7 +296,7 @@ def test_a_rule_is_told_what_its_module_promises() -> None:
         Circumstances(Presented.CARD_AND_CODE, "ZJ", "ZJ_V2", AgeGroup.SENIOR, True, "330106"),
     )
     terms = parse_terms(TERMS, "terms.toml")[0]
-    book = FactBook(question, weigh(question, terms, NOW, NOW), NOW)
+    book = FactBook(question, weigh(question, terms, NOW, NOW), NOW.beijing_day)
     shared = {
         "today": "2020-05-21",  # in China
         "station": {"region": "330106", "city": "3301", "province": "33"},
