@@ -2,9 +2,11 @@
 
     [[issuer]]
     id = "SKM"                       # as the rules name it
-    code_host = "code.example.cn"    # the exact host of a code whose string is not public; absent: no URL
-    code_pattern = '/q/(?P<token>[0-9a-f]{32})'     # over everything behind the host
     code_keys_file = "ssm-code.keys" # public keys of signed codes (SSM transit)
+    [[issuer.code]]                  # a code whose string is not public, one table a form
+    host = "code.example.cn"         # exact; absent: the code is no URL
+    pattern = '/q/(?P<token>[0-9a-f]{32})'          # over everything behind the host
+    form = "XKM_PAPER"               # which form of the issuer's issuer.toml; absent: the first not public
     [issuer.query]                   # absent: this issuer is never asked
     interface = "jiangsu-verify"     # guangdong-decode | jiangsu-verify | hubei-validate | anhui-id | zhejiang-level
     url = "https://…"                # http:// to loopback only
@@ -41,6 +43,7 @@ TIMEOUT_MS_MAX = 800  # health-codes.md 3.1: a lane never waits longer for a net
 TIMEOUT_MS_MIN = 50  # below it no far server answers, and the circuit would open by our impatience
 TEXT_MAX = 128  # a name, a department, an id
 SECRET_BYTES_MAX = 4096  # two short keys
+CODES_MAX = 16  # as many forms as an issuer may have (credential/forms.py)
 PATTERN_MAX = 512  # the longest shipped has 90 characters
 _INTERFACES = ("guangdong-decode", "jiangsu-verify", "hubei-validate", "anhui-id", "zhejiang-level")
 _HOST = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,252}[a-z0-9])?")
@@ -81,13 +84,20 @@ class Query:
 
 
 @dataclass(frozen=True, slots=True)
+class CodePattern:
+    """How one form of an issuer's code is recognised, where its string is not public."""
+
+    pattern: str
+    host: str = ""  # "": the code is no URL
+    form: str = ""  # "": the first of the issuer's forms whose string is not public
+
+
+@dataclass(frozen=True, slots=True)
 class IssuerSettings:
     """One `[[issuer]]`: what only this station's operator can tell of it."""
 
     id: str
-    code_host: str = ""
-    code_pattern: str = ""
-    code_form: str = ""  # which of the issuer's forms the pattern is of; "": the first whose string is not public
+    codes: tuple[CodePattern, ...] = ()
     code_keys_file: Path | None = None
     query: Query | None = None
 
@@ -95,18 +105,22 @@ class IssuerSettings:
 def read_issuer(table: Table) -> IssuerSettings:
     """One `[[issuer]]` table. Raises ConfigError."""
     issuer = _text(table, "id", ISSUER, "2 to 16 capitals, digits or '_', as the rules name it")
-    host: str = table.get("code_host", str, "").lower()
-    if host and not _HOST.fullmatch(host):
-        raise ConfigError(table.at("code_host"), f"is {shown(host)}: must be a host alone, without https:// and path")
-    pattern = _pattern(table)
-    if host and not pattern:
-        raise ConfigError(table.at("code_host"), "has no code_pattern: give what stands behind the host")
+    codes = tuple(_code(row) for row in table.tables("code", CODES_MAX))
     keys = table.file("code_keys_file", must_exist=True, default=None)
     query = _query(table.table("query")) if "query" in table.raw else None
     table.get("query", dict, {})
-    form = _optional(table, "code_form", _FORM, "a form of its issuer.toml, e.g. SSM_PAPER")
     table.done()
-    return IssuerSettings(issuer, host, pattern, form, keys, query)
+    return IssuerSettings(issuer, codes, keys, query)
+
+
+def _code(table: Table) -> CodePattern:
+    host: str = table.get("host", str, "").lower()
+    if host and not _HOST.fullmatch(host):
+        raise ConfigError(table.at("host"), f"is {shown(host)}: must be a host alone, without https:// and path")
+    form = _optional(table, "form", _FORM, "a form of its issuer.toml, e.g. SSM_PAPER")
+    code = CodePattern(_pattern(table), host, form)
+    table.done()
+    return code
 
 
 def read_secrets(query: Query) -> Mapping[str, str]:
@@ -219,16 +233,14 @@ def _verifier(table: Table, interface: str) -> Verifier:
 
 
 def _pattern(table: Table) -> str:
-    pattern: str = table.get("code_pattern", str, "")
-    if not pattern:
-        return ""
+    pattern: str = table.get("pattern", str)
     try:
         good = len(pattern) <= PATTERN_MAX and "token" in re.compile(pattern).groupindex
     except re.error:
         good = False
     if not good:
         raise ConfigError(
-            table.at("code_pattern"),
+            table.at("pattern"),
             f"must be a regular expression of at most {PATTERN_MAX} characters with a group (?P<token>…)",
         )
     return pattern

@@ -210,6 +210,11 @@ class Barrier:
             commands += self.fire(Trigger.TIME_UP, now)
         return commands
 
+    def turn_waiting_away(self) -> list[Command]:
+        """Who waits behind the walking one is not released: the lane was closed, or somebody works in it."""
+        waiting, self.waiting = self.waiting, None
+        return self._end(waiting.attempt, "LAPSED") if waiting else []
+
     def fire(self, trigger: Trigger, now: Moment) -> list[Command]:
         """Take one step of the table."""
         self.state, action = TABLE[self.state][trigger]
@@ -229,7 +234,7 @@ class Barrier:
         assert attempt.verdict is not None  # noqa: S101 - only a verdict or staff action makes a grant
         reason = attempt.verdict.reason
         release = Release(self.current.number, attempt.direction, self._within_s)
-        return [release, Show(VerdictKind.GRANT, reason), Say(reason)]
+        return [release, Show(VerdictKind.GRANT, reason, attempt.verdict), Say(reason)]
 
     def _keep_waiting(self, now: Moment) -> list[Command]:
         # The sign stays the walking person's; the waiting one is told to go when it is their turn.

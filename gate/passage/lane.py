@@ -189,11 +189,14 @@ class Lane:
             case events.CardRead() | events.CodeScanned() | events.CertificateScanned() if self._told_already(event):
                 return self._wish()[:1]  # the sign only: a scanner reads what lies before it many times a second
             case events.CardRead():
-                return self._step(FrontTrigger.CARD, event, now)
+                other_half = self.front is FrontState.ASKING and self._presentation.card is None
+                return self._step(FrontTrigger.OTHER_HALF if other_half else FrontTrigger.CARD, event, now)
             case events.CodeScanned() if not self._fresh(event, now):
                 return self._step(FrontTrigger.UNREAD, events.ReadFailed(Reason.CODE_REPLAYED, event.direction), now)
             case events.CodeScanned() | events.CertificateScanned():
-                return self._step(FrontTrigger.CODE, event, now)
+                card_alone = self._presentation.kind == "CARD"
+                other_half = self.front is FrontState.ASKING and card_alone
+                return self._step(FrontTrigger.OTHER_HALF if other_half else FrontTrigger.CODE, event, now)
             case events.ReadFailed():
                 return self._step(FrontTrigger.UNREAD, event, now)
 
@@ -204,7 +207,10 @@ class Lane:
 
     def _fresh(self, event: events.CodeScanned, now: Moment) -> bool:
         """Whether nobody else shows, or has used, this dynamic code; a lane that is busy does not look at it."""
-        if not event.token or self.front in (FrontState.CHECKING, FrontState.ASKING):
+        busy = self.front is FrontState.CHECKING or (
+            self.front is FrontState.ASKING and self._presentation.kind != "CARD"
+        )
+        if not event.token or busy:
             return True
         return self._claims.show(event.token, self.id, now, event.code.ends_utc_s)
 
@@ -379,9 +385,11 @@ class Lane:
             commands += self._step(FrontTrigger.OPENED, event, now)
         if self.barrier.held_by_us:
             commands += self.barrier.fire(Trigger.HOLD, now)
-        elif self.has_turnstile and not self.emergency:
+        elif self.has_turnstile:
+            if mode in _SILENT_MODES:
+                commands += self.barrier.turn_waiting_away()
             # In an emergency the mode is only remembered: nothing is commanded closed before the reset by hand.
-            commands += self.barrier.fire(Trigger.END_HOLD, now)
+            commands += [] if self.emergency else self.barrier.fire(Trigger.END_HOLD, now)
         if self.barrier.state is not BarrierState.RELEASED:  # who was told to go still goes
             commands.append(Show(None, None))
         return commands

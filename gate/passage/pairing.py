@@ -22,6 +22,7 @@ class FrontTrigger(enum.StrEnum):
 
     CARD = "CARD"
     CODE = "CODE"  # a health code or a paper certificate
+    OTHER_HALF = "OTHER_HALF"  # the card of the code that is being asked about, or the code of the card
     UNREAD = "UNREAD"
     FOUND = "FOUND"
     FINAL = "FINAL"  # nothing more is to be tried
@@ -55,6 +56,7 @@ FRONT: Mapping[FrontState, Mapping[FrontTrigger, tuple[FrontState, FrontAction]]
     _S.IDLE: {
         _T.CARD: (_S.CHECKING, _A.LOOK_UP),
         _T.CODE: (_S.CHECKING, _A.LOOK_UP),
+        _T.OTHER_HALF: (_S.CHECKING, _A.LOOK_UP),
         _T.UNREAD: (_S.IDLE, _A.SAY_UNREAD),
         _T.FOUND: (_S.IDLE, _A.NOTHING),  # the answer to a question given up
         _T.FINAL: (_S.IDLE, _A.NOTHING),
@@ -67,6 +69,7 @@ FRONT: Mapping[FrontState, Mapping[FrontTrigger, tuple[FrontState, FrontAction]]
     _S.PAIRING: {
         _T.CARD: (_S.CHECKING, _A.LOOK_UP),
         _T.CODE: (_S.CHECKING, _A.LOOK_UP),  # completes the card, or is the next person's
+        _T.OTHER_HALF: (_S.CHECKING, _A.LOOK_UP),
         _T.UNREAD: (_S.PAIRING, _A.SAY_UNREAD),
         _T.FOUND: (_S.PAIRING, _A.NOTHING),
         _T.FINAL: (_S.PAIRING, _A.NOTHING),
@@ -79,6 +82,7 @@ FRONT: Mapping[FrontState, Mapping[FrontTrigger, tuple[FrontState, FrontAction]]
     _S.CHECKING: {
         _T.CARD: (_S.CHECKING, _A.SAY_BUSY),
         _T.CODE: (_S.CHECKING, _A.SAY_BUSY),
+        _T.OTHER_HALF: (_S.CHECKING, _A.SAY_BUSY),
         _T.UNREAD: (_S.CHECKING, _A.NOTHING),
         _T.FOUND: (_S.CHECKING, _A.DECIDE),  # which fires one of the next three
         _T.FINAL: (_S.IDLE, _A.SETTLE),
@@ -91,6 +95,7 @@ FRONT: Mapping[FrontState, Mapping[FrontTrigger, tuple[FrontState, FrontAction]]
     _S.ASKING: {
         _T.CARD: (_S.ASKING, _A.SAY_BUSY),
         _T.CODE: (_S.ASKING, _A.SAY_BUSY),
+        _T.OTHER_HALF: (_S.CHECKING, _A.LOOK_UP),  # nobody waits for an issuer with the card in hand
         _T.UNREAD: (_S.ASKING, _A.NOTHING),
         _T.FOUND: (_S.CHECKING, _A.DECIDE),
         _T.FINAL: (_S.ASKING, _A.NOTHING),

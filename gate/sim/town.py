@@ -70,8 +70,8 @@ class Town:
     def issuers(self) -> str:
         """What a station's file says of issuers: patterns of made-up codes, and how Shanghai is asked."""
         patterns = "".join(
-            f'\n[[issuer]]\nid = "{made.issuer}"\ncode_host = "{made.host}"\ncode_pattern = \'{made.pattern}\'\n'
-            f'code_form = "{form}"\n'
+            f'\n[[issuer]]\nid = "{made.issuer}"\n[[issuer.code]]\nhost = "{made.host}"\n'
+            f"pattern = '{made.pattern}'\nform = \"{form}\"\n"
             for form, made in MADE_UP.items()
             if form == made.issuer  # one pattern an issuer: the paper forms are left to the tests
         )

@@ -198,7 +198,7 @@ class Lookup:
         terms = self._rules.terms_on(now.beijing_day)
         kept_s = terms.answers_kept_s if terms else 0.0
         replies = await asyncio.gather(
-            *(self._desk.ask(issuer, shown.document, shown.code, within_s, kept_s) for issuer in issuers)
+            *(self._desk.ask(issuer, shown.document, _code_of(shown, issuer), within_s, kept_s) for issuer in issuers)
         )
         told = tuple(finding for reply in replies for finding in reply.findings)
         named = next((reply.document for reply in replies if reply.document), None)
@@ -264,6 +264,11 @@ def _beside_answers(feeds: Iterable[Finding], before: Iterable[Finding], told: I
     answered = {finding.issuer for finding in told if isinstance(finding, Answered)}
     yield from (f for f in feeds if not (isinstance(f, Unknown) and f.issuer in answered))
     yield from (f for f in before if isinstance(f, Certified | Unanswered))
+
+
+def _code_of(shown: Presentation, issuer: str) -> HealthCode | None:
+    """The code, if it is this issuer's: another region learns nothing of it."""
+    return shown.code if shown.code and shown.code.issuer == issuer else None
 
 
 def _certified(shown: Presentation, now: Moment) -> Certified:

@@ -52,11 +52,11 @@ def station_issuers(settings: config.Config) -> Issuers:
     """All issuers, with the patterns that the station's file gives for codes whose string is not public."""
     issuers = read_issuers(settings.policy.rules_dir)
     for index, one in enumerate(settings.issuers):
-        if one.code_pattern:
+        for number, code in enumerate(one.codes):
             try:
-                issuers = issuers.with_pattern(one.id, one.code_host, one.code_pattern, one.code_form)
+                issuers = issuers.with_pattern(one.id, code.host, code.pattern, code.form)
             except FormError as error:
-                raise config.ConfigError(f"issuer[{index}].code_pattern", str(error)) from error
+                raise config.ConfigError(f"issuer[{index}].code[{number}]", str(error)) from error
     return issuers
 
 

@@ -42,8 +42,9 @@ id = "ZJ"
 query = { interface = "zhejiang-level", url = "https://zj.example/q", secret_url = "https://zj.example/s" }
 [[issuer]]
 id = "NGL"
-code_host = "Code.Example.CN"
-code_pattern = '/q/(?P<token>[0-9a-f]{32})'
+[[issuer.code]]
+host = "Code.Example.CN"
+pattern = '/q/(?P<token>[0-9a-f]{32})'
 """
 
 
@@ -63,7 +64,7 @@ def test_every_interface_loads_and_a_desk_can_be_made_of_it(tmp_path: Path) -> N
     assert (query.interface, query.timeout_s) == ("jiangsu-verify", 0.6)
     assert query.verifier == Verifier("客运部", "钱核验", "13800005678", "出站口")
     assert read_secrets(query) == {"source": "station", "token": "made-up-token"}
-    assert issuers["NGL"].code_host == "code.example.cn"
+    assert [code.host for code in issuers["NGL"].codes] == ["code.example.cn"]
     assert issuers["NGL"].query is None
     desk = IssuerDesk(tuple(issuers.values()), lambda: Moment(0.0, 0.0))
     assert [issuer for issuer in issuers if desk.asks(issuer)] == ["SKM", "GD", "HUB", "AKM", "ZJ"]
@@ -114,10 +115,11 @@ def test_a_repr_shows_no_verifiers_name_and_phone(tmp_path: Path) -> None:
         ('name = "钱核验"', 'name = ""', "issuer[0].query.verifier.name", "printable text"),
         ('position = "出站口"', 'position = "出站口", age = 3', "issuer[0].query.verifier.age", "is not known"),
         ('id = "SKM"', 'id = "skm"', "issuer[0].id", "capitals"),
-        ('id = "SKM"', 'id = "SKM"\ncode_host = "a.cn/b"', "issuer[0].code_host", "a host alone"),
-        ('id = "SKM"', 'id = "SKM"\ncode_host = "a.cn"', "issuer[0].code_host", "has no code_pattern"),
-        ('id = "SKM"', 'id = "SKM"\ncode_pattern = "(a)"', "issuer[0].code_pattern", "(?P<token>"),
-        ('id = "SKM"', 'id = "SKM"\ncode_pattern = "("', "issuer[0].code_pattern", "(?P<token>"),
+        ('id = "SKM"', 'id = "SKM"\ncode = [{ host = "a.cn/b" }]', "issuer[0].code[0].host", "a host alone"),
+        ('id = "SKM"', 'id = "SKM"\ncode = [{ host = "a.cn" }]', "issuer[0].code[0].pattern", "is missing"),
+        ('id = "SKM"', 'id = "SKM"\ncode = [{ pattern = "(a)" }]', "issuer[0].code[0].pattern", "(?P<token>"),
+        ('id = "SKM"', 'id = "SKM"\ncode = [{ pattern = "(" }]', "issuer[0].code[0].pattern", "(?P<token>"),
+        ('id = "SKM"', 'id = "SKM"\ncode = { pattern = "x" }', "issuer[0].code", "[[issuer.code]]"),
         ('id = "SKM"', 'id = "SKM"\nurl = "x"', "issuer[0].url", "is not known"),
         ("[[issuer]]", '[[issuer]]\nid = "SKM"\n[[issuer]]', "issuer[1].id", "stands twice"),
         ("[[issuer]]", "[issuer]", "issuer", "write each as [[issuer]]"),

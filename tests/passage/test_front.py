@@ -416,3 +416,35 @@ def test_what_is_known_of_a_person_does_not_show_its_references() -> None:
     attempt = Attempt("p", "A1", ENTRY, "CARD", START, token=b"token").found(found, START)
     for secret in ("ZJ-REF", "traveller", "subject", "token="):
         assert secret not in f"{found!r} {attempt!r}".replace("travellers", "").replace("subjects", "")
+
+
+@pytest.mark.requirement("R14")
+def test_the_card_of_a_code_that_is_being_asked_about_ends_the_waiting() -> None:
+    """Card and code are read in parallel: the card decides at once, and the issuer's late answer is nobody's."""
+    street = _Street(of_code=(), of_card=(GREEN,), askable=("ZJ",))
+    street.see(events.CodeScanned(STATIC, ENTRY))
+    assert (len(street.asked), street.releases) == (1, [])
+    street.see(events.CardRead(_card(), ENTRY), after_s=0.1)
+    assert (street.releases, street.sign.reason) == ([1], Reason.STATUS_GREEN)
+    street.answer(_answered(CredentialStatus.RED))
+    street.see(events.PersonPassed(ENTRY), after_s=1.0)
+    assert street.ended == [("CARD_AND_CODE", "GRANT", "STATUS_GREEN")]
+
+
+def test_another_card_while_an_issuer_is_asked_about_the_first_is_told_to_wait() -> None:
+    """Two cards are two people: the second is busy until the first is decided."""
+    street = _Street(of_card=(UNLISTED,), askable=("ZJ",))
+    street.see(events.CardRead(_card(0), ENTRY))
+    street.see(events.CardRead(_card(1), ENTRY), after_s=0.1)
+    assert (street.sign.reason, len(street.asked)) == (Reason.LANE_BUSY, 1)
+
+
+def test_who_waits_behind_another_is_not_released_into_a_lane_that_was_closed() -> None:
+    """A technician steps in: the walking person goes on, the waiting one is written down as not having passed."""
+    street = _Street(of_card=(GREEN,))
+    street.see(events.CardRead(_card(0), ENTRY))
+    street.see(events.CardRead(_card(1), ENTRY), after_s=0.2)
+    street.see(events.ModeSet(LaneMode.MAINTENANCE, "op"))
+    street.see(events.PersonPassed(ENTRY), after_s=1.0)
+    assert street.releases == [1]
+    assert [record.outcome for record in street.records] == ["LAPSED", "PASSED"]

@@ -154,9 +154,10 @@ verifier = {{ department = "客运部", name = "{VERIFIER_NAME}", phone = "{VERI
 {self._secret("skm.secret", source=ACCESS.source, token=ACCESS.token)}
 [[issuer]]
 id = "XKM"
-code_host = "{paper.host}"
-code_pattern = '{paper.pattern}'
-code_form = "XKM_PAPER"
+[[issuer.code]]
+host = "{paper.host}"
+pattern = '{paper.pattern}'
+form = "XKM_PAPER"
 [[issuer]]
 id = "SSM"
 code_keys_file = "{self.operator / "code.keys"}"

@@ -108,9 +108,10 @@ def test_code_and_card_must_be_of_one_person(tmp_path: Path) -> None:
     issuers = f"""
 [[issuer]]
 id = "XKM"
-code_host = "{paper.host}"
-code_pattern = '{paper.pattern}'
-code_form = "XKM_PAPER"
+[[issuer.code]]
+host = "{paper.host}"
+pattern = '{paper.pattern}'
+form = "XKM_PAPER"
 """
 
     async def story() -> None:

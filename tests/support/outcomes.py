@@ -170,7 +170,7 @@ def form_table(issuers: Issuers) -> str:
 
 def _recognised(form: Form) -> str:
     if not form.known:
-        return "string not public: `code_pattern`"
+        return "string not public: `[[issuer.code]]`"
     if form.layout == CTID:
         return "200 bytes of CTID in base64"
     return "<br>".join(form.hosts) + (", two SM2 seals" if form.layout == SSM_TRANSIT else "")
@@ -196,4 +196,4 @@ def _offline(form: Form) -> str:
         return "yes, by the token in the issuer's feed; else the issuer's answer or the ID card"
     if form.known:
         return "only where the issuer's feed has such tokens; else the issuer's answer or the ID card"
-    return "no: the ID card; with `code_pattern` as far as the issuer's feed has its tokens"
+    return "no: the ID card; with `[[issuer.code]]` as far as the issuer's feed has its tokens"
