@@ -266,7 +266,7 @@ def test_an_issuer_that_no_rule_counts_is_told_at_the_start_and_lets_nobody_thro
     async def story() -> None:
         async with house(tmp_path, change=station_of(tmp_path, feeds)) as h:
             record = await h.stays(0, h.tap(green))
-            assert (record.verdict, record.reason) == ("REFER", "NOT_RECOGNISED_HERE")
+            assert (record.verdict, record.reason, record.issuer) == ("REFER", "NOT_RECOGNISED_HERE", "CITY")
             assert ("CITY", "GREEN") in [(finding["issuer"], finding.get("status")) for finding in record.findings]
             assert (await h.stays(0, h.tap(red))).reason == "STATUS_RED", "a red of anybody counts"
 
