@@ -80,7 +80,7 @@ class Rule:
     regions: tuple[str, ...]
     counts: frozenset[str] | None
     when: Any = field(repr=False)  # the CertLogic expression, as it is written
-    holds: Callable[[Facts], Any] = field(repr=False, compare=False)  # the same, compiled: truthy, falsy or a Failure
+    holds: Callable[[Facts], bool | certlogic.Failure] = field(repr=False, compare=False)  # the same, compiled
     then: VerdictKind
     reason: Reason
     overrides: frozenset[str]
@@ -182,7 +182,7 @@ def _rule(raw: dict[str, Any], name: str) -> Rule:
         regions=tuple(_texts(raw, "regions", _REGION, "GB/T 2260 prefixes of 2, 4 or 6 digits")),
         counts=frozenset(_texts(raw, "counts", _ISSUER, "issuers in capitals")) if "counts" in raw else None,
         when=when,
-        holds=certlogic.compiled(when),
+        holds=certlogic.condition(when),
         then=then,
         reason=reason,
         overrides=frozenset(_texts(raw, "overrides", _OVERRIDE, "rules, folders as common/*, or *")),
