@@ -1,6 +1,7 @@
 """A simulated Zebra scanner: SSI packets on a port, acknowledged and repeated, with faults others met as knobs."""
 
 import asyncio
+import contextlib
 import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -99,16 +100,18 @@ class SimulatedSsi:
         if self._writer is None or self.knobs.silent:
             return
         step = self.knobs.chunk or max(len(raw), 1)
-        for at in range(0, len(raw), step):
-            self._writer.write(raw[at : at + step])
-            await self._writer.drain()
-            if self.knobs.chunk:
-                await asyncio.sleep(0)  # lets the driver read each piece by itself
+        with contextlib.suppress(OSError):  # a driver that hangs up is everyday life for a device
+            for at in range(0, len(raw), step):
+                self._writer.write(raw[at : at + step])
+                await self._writer.drain()
+                if self.knobs.chunk:
+                    await asyncio.sleep(0)  # lets the driver read each piece by itself
 
     async def _session(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._writer = writer
         buffer = bytearray()
         while data := await reader.read(256):
+            self._writer = writer  # whoever speaks is answered, should two be connected for a moment
             buffer += data
             while (packet := _take_packet(buffer)) is not None:
                 self.received.append(packet)
