@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
+from typing import cast
 
 from drivers.contract import Direction
 from drivers.simulated.ports import Session
@@ -143,8 +144,7 @@ class UdpBoard(asyncio.DatagramProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The socket is there."""
-        if isinstance(transport, asyncio.DatagramTransport):
-            self._transport = transport
+        self._transport = cast(asyncio.DatagramTransport, transport)  # what asyncio gives is not one to isinstance
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
         """One datagram is one or more frames."""

@@ -1,6 +1,7 @@
 """A TPW board on UDP: datagrams as a byte link. Opened and closed like a port; a refused datagram is a lost port."""
 
 import asyncio
+from typing import cast
 from urllib.parse import urlsplit
 
 from drivers.contract import DeviceFault
@@ -21,8 +22,7 @@ class UdpLink(asyncio.DatagramProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The socket is there."""
-        if isinstance(transport, asyncio.DatagramTransport):
-            self._transport = transport
+        self._transport = cast(asyncio.DatagramTransport, transport)  # what asyncio gives is not one to isinstance
 
     def datagram_received(self, data: bytes, addr: object) -> None:
         """A datagram; dropped when nobody reads any more, as the network would."""
