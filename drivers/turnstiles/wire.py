@@ -80,9 +80,10 @@ class Wire:
                 data = await link.read(READ_S)
                 for ear in list(self.ears) if data else ():
                     ear.hear(data)
-        except PortError as error:
+        except Exception as error:  # whoever was told of a passage may fail too: nobody may go on deaf and "up"
+            lost = error if isinstance(error, PortError) else PortError(DeviceFault.PORT_LOST, type(error).__name__)
             if self._link is link:
-                self.close(error)
+                self.close(lost)
 
     def close(self, error: PortError | None = None) -> None:
         """Close at once; what is unsent is destroyed and everybody is told."""

@@ -133,7 +133,7 @@ class TpwTurnstile(SerialTurnstile[Frame]):
         finally:
             if answer is not Answer.ACCEPTED:  # withdrawn at the next look
                 self._grants[direction].remove(until_s)
-                self._stir.set()
+            self._stir.set()  # which is now, or when this grant ends
         return answer
 
     async def _hold(self, on: bool, sent: Sent) -> Answer:
