@@ -191,9 +191,9 @@ def test_tpw_is_controlled_again_when_the_release_lapses(tmp_path: Path) -> None
         loop = asyncio.get_running_loop()
         async with gated("tpw-321asp", "tcp", tmp_path, poll_ms=1000) as (bench, gate, _):
             started_s = loop.time()
-            assert await bench.device.release(EXIT, 1.3) is Answer.ACCEPTED
+            assert await bench.device.release(EXIT, 0.5) is Answer.ACCEPTED
             await bench.until(lambda: gate.passing == b"00")
-            assert 1.3 <= loop.time() - started_s < 1.3 + 0.3
+            assert 0.5 <= loop.time() - started_s < 0.5 + 0.3
             assert gate.received == [b"\x1401", b"\x1400"]
 
     asyncio.run(story())
