@@ -4,8 +4,10 @@ import asyncio
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
+from importlib import resources
 from pathlib import Path
 
 import pytest
@@ -199,6 +201,19 @@ def test_the_shipped_rules_keep_their_promises(tmp_path: Path) -> None:
     done = gate("check-rules", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     assert re.fullmatch(r"14 issuers, \d\d+ rules, \d{3} cases: good\n", done.stdout), done.stdout
+
+
+def test_a_rule_that_names_no_issuer_or_has_no_cases_is_told(tmp_path: Path) -> None:
+    """A mistyped issuer would count nobody for ever, and a rule ships with its cases."""
+    shipped = Path(str(resources.files("gate.policy").joinpath("recognition")))
+    shutil.copytree(shipped, tmp_path / "rules")
+    green = tmp_path / "rules" / "delta" / "green"
+    (green / "rule.toml").write_text((green / "rule.toml").read_text().replace('"SKM"', '"SKN"'))
+    (green / "cases.toml").unlink()
+    done = gate("check-rules", "rules", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "delta/green: names 'SKN', and no issuer.toml has that id" in done.stdout
+    assert "delta/green: has no cases.toml beside it" in done.stdout
 
 
 def test_rules_of_one_s_own_are_checked_with_their_cases(tmp_path: Path) -> None:

@@ -335,10 +335,11 @@ class LaneRunner:
     def _sign_state(self, reason: Reason, shown: commands.Show) -> SignState:
         because = shown.because
         if because is None or because.reason is not reason:
-            return SignState(self._services.words(reason, ""))
+            return SignState(self._services.words(reason, ""), self._services.hotline(""))
         age_s = None if because.as_of_utc_s is None else self._services.clock.now().utc_s - because.as_of_utc_s
         return SignState(
             self._services.words(reason, because.rule_id),
+            self._services.hotline(because.issuer),
             because.rule_id,
             shown.reference,
             because.issuer,

@@ -36,6 +36,7 @@ class Services:
     day: Callable[[Moment], Day]
     terms: Callable[[Moment], Terms | None]
     words: Callable[[Reason, str], Words]
+    hotline: Callable[[str], str]
     lane_changed: Callable[[LaneState], None]
     passage_ended: Callable[[PassageRecord], None]
     _conditions: dict[Condition, None] = field(default_factory=dict)
