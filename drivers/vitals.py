@@ -12,7 +12,7 @@ class VitalSigns:
         self._took_s: list[float] = []
         self._errors: list[DeviceFault] = []
         self._good = False
-        self._said_s = float("-inf")
+        self._said_s: float | None = None  # or since when there is something to say
 
     def good(self, took_s: float | None = None) -> None:
         """The device answered, `took_s` after it was asked; None: it spoke unasked."""
@@ -27,6 +27,8 @@ class VitalSigns:
 
     def tell(self, report: ReportSink, now_s: float) -> None:
         """Say what there is, if it is time and the device was good since; errors alone wait for it or for `Down`."""
+        if self._said_s is None:
+            self._said_s = now_s
         if self._good and now_s - self._said_s >= EVERY_S:
             said = Vitals(tuple(self._took_s), tuple(self._errors))
             self._took_s, self._errors, self._good, self._said_s = [], [], False, now_s

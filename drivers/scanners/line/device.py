@@ -74,11 +74,9 @@ class LineScanner:
         while True:
             wait_s = self._idle_s if lines.partial else self._trigger_every_s or IDLE_READ_S
             data = await link.read(wait_s)
-            if data:
-                self._vitals.good()
-            self._vitals.tell(report, now())
             for said in lines.feed(data) if data else lines.silence():
                 self._say(said, report, now())
+            self._vitals.tell(report, now())
             if self._trigger_every_s and now() - triggered_s >= self._trigger_every_s:
                 triggered_s = now()
                 await self._trigger(link)
@@ -92,6 +90,8 @@ class LineScanner:
         mark = said.payload if isinstance(said, CodeReport) else said.problem.encode()
         if self._same.is_new(mark, now_s):
             report(said)
+        else:
+            self._vitals.good()  # a code held on is not said again, and yet the engine is well
 
 
 def create(settings: Mapping[str, SettingValue]) -> LineScanner:
