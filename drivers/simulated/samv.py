@@ -37,6 +37,7 @@ class SamvKnobs:
     fingerprint_bytes: int = 1024  # what 30 10 brings: 1024, 512 or 0
     address: bytes = b""  # appended to the card later, 70 bytes; b"": none was
     sam_ids: list[bytes] = field(default_factory=lambda: [SAM_ID])  # told in turn
+    unanswered: frozenset[Command] = frozenset()  # these are heard and not answered
     speed: int = 0  # at another one set on its pty it hears and answers garbage; 0: any
 
 
@@ -84,7 +85,8 @@ class SimulatedSamv:
                 continue
             buffer += data
             while (command := _take_command(buffer)) is not None:
-                if not self.knobs.silent:
+                self.asked = [*self.asked[-999:], command]
+                if not self.knobs.silent and command not in self.knobs.unanswered:
                     await self._reply(command, writer)
 
     def _wrong_speed(self) -> bool:
@@ -93,7 +95,6 @@ class SimulatedSamv:
 
     async def _reply(self, command: Command, writer: asyncio.StreamWriter) -> None:
         knobs = self.knobs
-        self.asked = [*self.asked[-999:], command]
         frame = self._answer(command)
         await asyncio.sleep(knobs.answer_s)
         if knobs.bad_checksum:

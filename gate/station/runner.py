@@ -68,7 +68,7 @@ class DeviceRunner:
     def state(self) -> DeviceState:
         """How the device is, for operators."""
         fault = "" if self.fault is None else str(self.fault)
-        last_good_utc_s = self.last_good and self.last_good.utc_s
+        last_good_utc_s = self.last_good.utc_s if self.last_good else None
         return DeviceState(
             *(self.settings.name, self.settings.driver, self.settings.kind, self.up, fault, self.detail),
             *(last_good_utc_s, self.errors),
