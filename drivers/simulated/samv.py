@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import itertools
+import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -13,7 +14,7 @@ from drivers.simulated.ports import plug_at as plug_at  # where it was before
 
 PHOTO_BYTES = 1024
 _COMMANDS = {command.value: command for command in Command}
-SAM_ID = bytes.fromhex("050003002BA63301D20296490A0B0C0D")
+SERIAL = 1_234_567_890
 _GARBAGE = bytes.fromhex("FE00FEF8")  # what a frame looks like at a wrong speed: too many or too few zeros
 
 
@@ -36,7 +37,7 @@ class SamvKnobs:
     after: bytes = b""  # said after every answer, e.g. a stray 00
     fingerprint_bytes: int = 1024  # what 30 10 brings: 1024, 512 or 0
     address: bytes = b""  # appended to the card later, 70 bytes; b"": none was
-    sam_ids: list[bytes] = field(default_factory=lambda: [SAM_ID])  # told in turn
+    sam_ids: list[bytes] = field(default_factory=list)  # told in turn instead of its own
     unanswered: frozenset[Command] = frozenset()  # these are heard and not answered
     speed: int = 0  # at another one set on its pty it hears and answers garbage; 0: any
 
@@ -44,8 +45,9 @@ class SamvKnobs:
 class SimulatedSamv:
     """One reader. `present` and `remove` are what passengers do."""
 
-    def __init__(self, knobs: SamvKnobs | None = None) -> None:
+    def __init__(self, knobs: SamvKnobs | None = None, serial: int = SERIAL) -> None:
         self.knobs = knobs or SamvKnobs()
+        self._sam_id = sam_id_data(serial)
         self.reads = 0  # cards read to the end
         self.finds = 0  # searches answered
         self.asked: list[Command] = []  # every command, in order; the last 1,000
@@ -129,8 +131,8 @@ class SimulatedSamv:
             case Command.READ | Command.READ_FINGERPRINT:
                 return self._read(self.knobs.fingerprint_bytes if command is Command.READ_FINGERPRINT else None)
             case Command.SAM_ID:
-                self.knobs.sam_ids = [*self.knobs.sam_ids[1:], self.knobs.sam_ids[0]]
-                return encode_reply(StatusWord.OK, self.knobs.sam_ids[-1])
+                told = self.knobs.sam_ids.pop(0) if self.knobs.sam_ids else self._sam_id
+                return encode_reply(StatusWord.OK, told)
             case Command.READ_ADDRESS:
                 address = self.knobs.address
                 return encode_reply(StatusWord.OK, address) if address else encode_reply(StatusWord.ITEM_ABSENT)
@@ -148,6 +150,11 @@ class SimulatedSamv:
         parts += [] if fingerprint_bytes is None else [bytes(fingerprint_bytes)]
         lengths = b"".join(len(part).to_bytes(2, "big") for part in parts)
         return encode_reply(StatusWord.OK, lengths + b"".join(parts))
+
+
+def sam_id_data(serial: int) -> bytes:
+    """What 12 FF brings: 05.03-20162091-<serial>-0218893066."""
+    return struct.pack("<HHIII", 5, 3, 20162091, serial, 218893066)
 
 
 def _take_command(buffer: bytearray) -> Command | None:
@@ -175,7 +182,7 @@ async def simulate(port: str, options: Mapping[str, str]) -> None:
         force=dict.fromkeys((Command.FIND, Command.STATUS), status) if status else {},
         speed=int(options.get("speed", "0")),
     )
-    reader = SimulatedSamv(knobs)
+    reader = SimulatedSamv(knobs, int(options.get("serial", SERIAL)))
     async with plug_at(port, reader.session) as plugged:
         reader.port = plugged
         print(f"samv on {plugged.spec}", flush=True)

@@ -1,4 +1,4 @@
-"""What a driver claims to have been proved by is on a closed list, and a test of that name's peer is there to be run."""
+"""What a driver claims to have been proved by is on a closed list, and a test that meets the named peer is there."""
 
 from pathlib import Path
 

@@ -33,7 +33,7 @@ def well(info: registry.DriverInfo, run: Run, since: int) -> Callable[[], bool]:
 
 
 def test_no_fault_of_the_cable_is_taken_for_a_person(info: registry.DriverInfo, kind: str, tmp_path: Path) -> None:
-    """Silence, garbling, lateness, answers of other commands: nobody passed, no fire, and up again 2 s after it is good."""
+    """Silence, garbling, lateness, answers of other commands: nobody passed, no fire, and up 2 s after it is good."""
 
     async def story() -> None:
         faults = WireFaults()

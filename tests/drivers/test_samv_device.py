@@ -16,7 +16,7 @@ from drivers.readers.samv.codec import Command, StatusWord, appended_address, en
 from drivers.readers.samv.codec import card_text as card_text_of
 from drivers.simulated.cards import card_text
 from drivers.simulated.ports import PtyPort, SimulatedPort, TcpPort
-from drivers.simulated.samv import SAM_ID, SamvKnobs, SimulatedSamv
+from drivers.simulated.samv import SERIAL, SamvKnobs, SimulatedSamv, sam_id_data
 from drivers.transport import open_link
 from drivers.vitals import VitalSigns
 
@@ -389,10 +389,10 @@ def test_a_reader_that_hides_its_number_is_not_the_one_named(tmp_path: Path) -> 
 
 def test_a_wrong_number_now_and_then_is_not_believed(tmp_path: Path) -> None:
     """Readers were seen to tell a wrong SAM id once (devices.md 1.2, 3): the one told twice counts, else none."""
-    other = bytes(16)
+    wrong, right = sam_id_data(1), sam_id_data(SERIAL)
 
     async def story() -> None:
-        for sam_ids, told in (([other, SAM_ID, SAM_ID], TOLD), ([other, SAM_ID, bytes([1] * 16)], "")):
+        for sam_ids, told in (([wrong, right, right], TOLD), ([wrong, right, sam_id_data(2)], "")):
             async with faulty(tmp_path / str(len(told)), sam_ids=sam_ids) as b:
                 assert [report.identity for report in await b.reported(Up) if isinstance(report, Up)] == [told]
 
