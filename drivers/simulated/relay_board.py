@@ -52,6 +52,7 @@ class SimulatedRelayBoard:
         self.counters = [0, 0]
         self.releases: list[int] = []  # relay numbers, in order
         self.writes: list[tuple[int, int]] = []  # every FC05: address and value
+        self.unheard = 0  # requests that came while it was silent
         self.on_release: Callable[[int], None] | None = None
         self._released = asyncio.Event()
         self._timers: dict[int, asyncio.TimerHandle] = {}
@@ -125,6 +126,7 @@ class SimulatedRelayBoard:
 
     async def _answer(self, unit: int, pdu: bytes) -> bytes | None:
         if unit != self.unit or self.knobs.silent:
+            self.unheard += unit == self.unit
             return None
         if self.knobs.answer_s:
             await asyncio.sleep(self.knobs.answer_s)
