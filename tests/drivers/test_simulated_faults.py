@@ -11,7 +11,9 @@ import pytest
 
 from drivers import registry
 from drivers.contract import Answer, CardReport, Direction, Down, Emergency, Passed, Ready, Unread, Up
+from drivers.simulated.ports import plug_at
 from drivers.simulated.wire import FAULTS, WireFaults
+from drivers.transport import open_link
 
 WIRED = {"passed_input": 0, "fire_input": 4, "ready_input": 5, "timeout_ms": 200}
 
@@ -122,5 +124,72 @@ def test_a_port_that_comes_and_goes(tmp_path: Path, name: str) -> None:
         async with simulated(name, tmp_path, {}) as told:
             await told.some(Up, 3)
             assert sum(isinstance(report, Down) for report in told.said) >= 2
+
+    asyncio.run(story())
+
+
+async def _echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while data := await reader.read(64):
+        writer.write(data)
+
+
+@pytest.mark.parametrize(
+    ("faults", "hears"),
+    [
+        ({}, [b"one!", b"two!", b"six!"]),
+        ({"silent": True}, [b"", b"", b""]),
+        ({"wrong_answer": True}, [b"", b"one!", b"two!"]),
+        ({"garbled_every": 1}, [b"on0!", b"tw:!", b"si-!"]),
+        ({"garbled_every": 2}, [b"one!", b"tw:!", b"six!"]),
+    ],
+)
+def test_each_fault_of_a_cable_is_what_it_says(faults: dict[str, Any], hears: list[bytes]) -> None:
+    """What is heard within 0.3 s of each of three questions to a device that says what it is told."""
+
+    async def story() -> None:
+        FAULTS.set(WireFaults(**faults))
+        async with plug_at("tcp:127.0.0.1:0", _echo) as port:
+            link = await open_link(port.spec)
+            heard = []
+            for question in (b"one!", b"two!", b"six!"):
+                await link.write(question)
+                heard.append(await link.read(0.3))
+            link.close()
+        assert heard == hears
+
+    asyncio.run(story())
+
+
+def test_a_chopped_answer_comes_in_pieces() -> None:
+    """Two bytes at a time, and all of them."""
+
+    async def story() -> None:
+        FAULTS.set(WireFaults(chopped=2))
+        async with plug_at("tcp:127.0.0.1:0", _echo) as port:
+            link = await open_link(port.spec)
+            await link.write(b"abcdef")
+            pieces = [await link.read(2.0)]
+            while b"".join(pieces) != b"abcdef":
+                pieces.append(await link.read(2.0))
+            link.close()
+        assert len(pieces) > 1
+        assert pieces[0] == b"ab"
+
+    asyncio.run(story())
+
+
+def test_a_late_answer_is_late_and_whole() -> None:
+    """Not before its time, and nothing of it is lost."""
+
+    async def story() -> None:
+        FAULTS.set(WireFaults(late_ms=300))
+        loop = asyncio.get_running_loop()
+        async with plug_at("tcp:127.0.0.1:0", _echo) as port:
+            link = await open_link(port.spec)
+            asked_s = loop.time()
+            await link.write(b"one!")
+            assert await link.read(5.0) == b"one!"
+            assert loop.time() - asked_s >= 0.299  # the loop's clock may be a tick coarser
+            link.close()
 
     asyncio.run(story())
