@@ -16,6 +16,8 @@ class DeviceState:
     up: bool
     fault: str  # a DeviceFault, "" while up
     detail: str
+    last_good_utc_s: float | None = None  # when it last answered or spoke; None: never yet
+    errors: int = 0  # failed commands and losses since the controller started
 
 
 @dataclass(frozen=True, slots=True)

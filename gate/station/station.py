@@ -273,6 +273,8 @@ class Station:
         self._store.refresh()
         self._lookup.use_held_peppers()
         self.metrics.red_jumps(jump.authority for jump in self._reds.current(self.clock.now().utc_s))
+        for lane in self._lanes.values():
+            lane.measure_devices(self.clock.now())
         for issuer in self._settings.issuers:
             down = issuer.id in self._desk.unreachable()
             services.set_condition(Condition(Cause.ISSUER_UNREACHABLE, issuer.id), down)
