@@ -35,7 +35,7 @@ class WireError(ValueError):
         self.text = text
 
 
-def direction_number(direction: contract.Direction) -> lane_pb2.Direction:
+def direction_number(direction: contract.Direction) -> Any:
     """The proto's number of a direction."""
     return _DIRECTIONS[direction]
 
@@ -48,7 +48,7 @@ def direction_of(number: int) -> contract.Direction:
         raise WireError("direction", "must be ENTRY or EXIT") from None
 
 
-def answer_number(answer: contract.Answer) -> device_pb2.CommandAnswer:
+def answer_number(answer: contract.Answer) -> Any:
     """The proto's number of an answer."""
     return _ANSWERS[answer]
 

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import random
 import secrets
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, cast
 
 import grpc
@@ -56,11 +56,11 @@ class Agent:
 
     async def run(self) -> None:
         """Work until cancelled. Raises ConfigError when the controller will not have this agent at all."""
-        async with asyncio.TaskGroup() as group:
-            for name in self._devices:
-                group.create_task(self._drive(name), name=name)
-            group.create_task(self._hands.run(), name="commands")
-            group.create_task(self._stay_attached(), name="controller")
+        devices = [asyncio.create_task(self._drive(name), name=name) for name in self._devices]
+        try:
+            await _first_ended(self._hands.run(), self._stay_attached())
+        finally:  # last: until then a hold is ended through them
+            await _end(devices)
 
     # --- devices -------------------------------------------------------------------------------------------------
 
@@ -116,7 +116,7 @@ class Agent:
         call = stub.Attach()
         try:
             async with asyncio.timeout(WELCOME_S):
-                await call.write(device_pb2.AttachRequest(hello=self._hello()))
+                await _write(call, device_pb2.AttachRequest(hello=self._hello()))
                 welcome = await _read(call)
             self._heard_s = self._now()
             self._outbox.attach(welcome.welcome.heard_number)
@@ -148,7 +148,7 @@ class Agent:
 
     async def _tell(self, call: Any) -> None:
         while True:
-            await call.write(await self._outbox.next())
+            await _write(call, await self._outbox.next())
 
     async def _beat(self) -> None:
         while True:
@@ -157,20 +157,27 @@ class Agent:
 
     async def _watch(self) -> None:
         """End the stream when two beats were not answered, or when the controller takes too little."""
-        while (left_s := self._heard_s + CUT_OFF_S - self._now()) > 0 and not self._outbox.overflowed:
+        while not self._outbox.overflowed:
+            left_s = self._heard_s + CUT_OFF_S - self._now()
+            if left_s <= 0:
+                break
             await asyncio.sleep(min(left_s, BEAT_S))
         raise _EndedError("two beats were not answered")
 
 
 async def _read(call: Any) -> Any:
-    message = await call.read()
-    if message is grpc.aio.EOF:
-        if await call.code() is grpc.StatusCode.OK:
-            raise _EndedError("the controller ended the stream")
-        raise grpc.aio.AioRpcError(
-            await call.code(), await call.initial_metadata(), await call.trailing_metadata(), await call.details()
-        )
+    message = await call.read()  # raises AioRpcError when the controller refused or is gone
+    if message is grpc.aio.EOF:  # type: ignore[attr-defined] # not in the stubs
+        raise _EndedError("the controller ended the stream")
     return message
+
+
+async def _write(call: Any, message: device_pb2.AttachRequest) -> None:
+    try:
+        await call.write(message)
+    except (grpc.aio.AioRpcError, asyncio.InvalidStateError):  # it has ended: reading says why
+        await _read(call)
+        raise _EndedError("the controller ended the stream") from None
 
 
 async def _first_ended(*parts: Coroutine[Any, Any, None]) -> None:
@@ -181,6 +188,10 @@ async def _first_ended(*parts: Coroutine[Any, Any, None]) -> None:
         for task in done:
             task.result()
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await _end(tasks)
+
+
+async def _end(tasks: Sequence["asyncio.Future[None]"]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

@@ -21,6 +21,7 @@ CUT_OFF_S = 1.25  # two missed beats of 500 ms, the second half a beat late: as 
 LEASE_S = 2.5  # two renewals of 1 s and half a one: one may be lost
 LIFETIME_S_MAX = 60.0  # the longest release_within_s of a configuration
 WAITING_MAX = 16  # a lane commands one release and one hold at a time
+STOP_S = 1.0  # for the hold to be ended when we stop
 END_AGAIN_S = 0.5  # a hold whose end was not taken is ended again
 
 
@@ -111,7 +112,8 @@ class Hands:
                     self._outbox.answer(command.ref, await self._carry_out(command))
         finally:
             if self._holding and not self._was_alarm:
-                await self._end_hold()
+                async with asyncio.timeout(STOP_S):
+                    await self._end_hold()
 
     async def _carry_out(self, command: device_pb2.DeviceCommand) -> contract.Answer:
         turnstile, left_s = self._turnstile, self._left_s(command)
@@ -149,8 +151,8 @@ class Hands:
         answer = await turnstile.release(direction, left_s, lambda: self._outbox.sent(command.ref))
         if answer is contract.Answer.REFUSED:
             self._open = None
-        else:
-            self._was_alarm = self._alarm
+        elif not self._alarm_unknown_to(command):
+            self._was_alarm = False
         return answer
 
     def _alarm_unknown_to(self, command: device_pb2.DeviceCommand) -> bool:

@@ -1,7 +1,7 @@
 """What the agent has to tell: numbered, in order, and what counts kept until the controller has said that it was heard.
 
 Kept are passages, tailgating, emergencies and answers to commands. States (up, ready, occupied, emergency) are told
-anew at each attachment. A card or a code read while nobody hears is forgotten: whom it belongs to has been told nothing.
+anew at each attachment. A card or a code read while nobody hears is forgotten: its holder was told nothing.
 """
 
 import asyncio

@@ -20,7 +20,7 @@ def lane_agent(
 ) -> None:
     """Drive one lane's devices for a controller elsewhere, until SIGTERM or Ctrl-C.
 
-    Example: gate lane-agent --config lane.toml --controller gate.station:50051 --ca ca.pem --certificate a1.crt --key a1.key
+    Example: gate lane-agent --config lane.toml --controller gate:50051 --ca ca.pem --certificate a1.crt --key a1.key
     """
     from gate.agent.agent import Agent
     from gate.agent.link import Link

@@ -28,11 +28,9 @@ OUT_MAX = 64  # messages to an agent; one that does not take them for many beats
 BEFORE_LAPSE_S = 0.25
 SILENT_S = 0.75  # a beat is missing: near a lapse that is enough not to call it one
 _CUT_OFF = contract.Down(
-    contract.DeviceFault.PORT_LOST, "its lane agent is cut off: check its computer and the network"
+    contract.DeviceFault.PORT_LOST, "cut off from its lane agent: check its computer and the network"
 )
-_NOBODY = contract.Down(
-    contract.DeviceFault.PORT_MISSING, "no lane agent is there: start `gate lane-agent` for the lane"
-)
+_NOBODY = contract.Down(contract.DeviceFault.PORT_MISSING, "no lane agent yet: start `gate lane-agent` on its computer")
 
 
 class AttachRefusedError(Exception):
