@@ -22,6 +22,8 @@ log = logging.getLogger(__name__)
 
 BEAT_S = 0.5  # architecture.md: two missed beats of 500 ms mean cut off
 WELCOME_S = 3.0  # to connect, shake hands and be welcome; a switch that drops packets answers nothing
+END_TRIES_MAX = 5
+END_TRY_S = 1.0  # longer than ending a hold may take
 RESTART_DEVICE_S = 1.0  # a driver that fails by our own mistake is tried again; recovery is due within 2 s
 # Steps of the back-off; the last is repeated. A lane must be back within 2 s of its network, so none is longer.
 BACK_OFF_S = (0.1, 0.2, 0.4, 0.8, 1.2)
@@ -192,6 +194,13 @@ async def _first_ended(*parts: Coroutine[Any, Any, None]) -> None:
 
 
 async def _end(tasks: Sequence["asyncio.Future[None]"]) -> None:
+    """Cancel until everything has ended: a library below a driver may take one cancellation for a time-out."""
+    pending = {task for task in tasks if not task.done()}
+    for _ in range(END_TRIES_MAX):
+        for task in pending:
+            task.cancel()
+        if pending:
+            _, pending = await asyncio.wait(pending, timeout=END_TRY_S)
     for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+        if task.done() and not task.cancelled():
+            task.exception()  # said elsewhere

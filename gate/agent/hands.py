@@ -21,7 +21,7 @@ CUT_OFF_S = 1.25  # two missed beats of 500 ms, the second half a beat late: as 
 LEASE_S = 2.5  # two renewals of 1 s and half a one: one may be lost
 LIFETIME_S_MAX = 60.0  # the longest release_within_s of a configuration
 WAITING_MAX = 16  # a lane commands one release and one hold at a time
-STOP_S = 1.0  # for the hold to be ended when we stop
+STOP_S = 0.5  # for the hold to be ended when we stop
 END_AGAIN_S = 0.5  # a hold whose end was not taken is ended again
 
 
