@@ -110,7 +110,12 @@ class Agent:
             code, details = error.code().name, error.details() or ""
             if code in _WRONG and not self._was_attached:
                 raise ConfigError("--controller", f"{self._link.controller} refuses: {code}: {details}") from error
-            return f"{code}: {details}" if code != "UNAVAILABLE" else f"{self._link.controller} cannot be reached"
+            where = self._link.controller
+            return (
+                f"{code}: {details}"
+                if code != "UNAVAILABLE"
+                else f"{where} cannot be reached, or is not whom --ca says"
+            )
         return str(error) or f"no welcome within {WELCOME_S:g} s"
 
     async def _attach(self, stub: Any) -> None:
