@@ -10,7 +10,8 @@ import pytest
 from tests.agent.far import FarHouse, far_house
 
 ROUNDS = int(os.environ.get("GATE_CUTS", "6"))
-AFTER_S = 0.4  # a cut begins so long after the grant at most: before the release, in it, or while the person walks
+BEFORE = 0.5  # of the cuts have begun when the lane grants
+AFTER_S = 0.4  # the others begin so long after the grant at most: in the release, or while the person walks
 
 
 @pytest.mark.timeout(60 + 12 * ROUNDS)
@@ -38,8 +39,11 @@ async def _round(far: FarHouse, draw: random.Random, number: int) -> None:
 
     board.on_release = released
     releases = len(board.releases)
+    kind, first = draw.choice(["both", "up", "down", "reset"]), draw.random() < BEFORE
+    if first:
+        _begin(far, kind)
     far.house.station.release("A1", "entry", "test", "cut")
-    cut = asyncio.create_task(_cut(far, draw))
+    cut = asyncio.create_task(_cut(far, draw, "" if first else kind))
     walked = await board.wait_release(3.5)
     if walked:
         await board.pass_through()
@@ -55,16 +59,20 @@ async def _round(far: FarHouse, draw: random.Random, number: int) -> None:
     assert len(far.records()) == number + 1, [each.outcome for each in far.records()]
 
 
-async def _cut(far: FarHouse, draw: random.Random) -> None:
-    kind, lasts_s = draw.choice(["both", "up", "down", "reset"]), draw.uniform(0.1, 3.0)
-    await asyncio.sleep(draw.uniform(0.0, AFTER_S))  # the fault's instant, not a wait for something
+def _begin(far: FarHouse, kind: str) -> None:
     if kind in ("both", "up"):
         far.wire.up.clear()
     if kind in ("both", "down"):
         far.wire.down.clear()
     if kind == "reset":
         far.wire.reset()
-    await asyncio.sleep(lasts_s)
+
+
+async def _cut(far: FarHouse, draw: random.Random, kind: str) -> None:
+    if kind:
+        await asyncio.sleep(draw.uniform(0.0, AFTER_S))  # the fault's instant, not a wait for something
+        _begin(far, kind)
+    await asyncio.sleep(draw.uniform(0.1, 3.0))
     far.wire.mend()
 
 
