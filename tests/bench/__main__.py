@@ -1,6 +1,6 @@
 """`make bench`: print a table and write `build/bench.json` (contract.md, "Benchmarks").
 
-`python -m tests.bench feed swap` measures some of it (decide, station, feed, publish, fanout, swap); `make bench
+`python -m tests.bench feed swap` measures some of it (decide, station, feed, publish, fanout, agent, swap); `make bench
 FEED=full` the feed of the whole Delta.
 """
 
@@ -14,7 +14,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench import decide, feed, publish, station, swap
+from tests.bench import agent, decide, feed, publish, station, swap
 from tests.bench.figures import Figure
 from tests.simulation import fanout
 
@@ -50,6 +50,7 @@ def main() -> None:
         "feed": lambda: feed.measure(given.subjects, given.pair_s, with_peers=given.subjects <= feed.DEFAULT),
         "publish": publish.measure,
         "fanout": lambda: [Figure(**row) for row in asyncio.run(fanout.measure(fanout.Plan()))],
+        "agent": agent.measure,
         "swap": lambda: swap.measure(given.pair_s),
     }
     parser = argparse.ArgumentParser(prog="tests.bench")
