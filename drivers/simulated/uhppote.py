@@ -95,7 +95,11 @@ class SimulatedUhppote(SimulatedGate):
         line = Line(writer, self.knobs)
         while True:
             if answer := self.hear(await reader.readexactly(SIZE)):
-                await line.answer(answer)
+                await line.answer(self.spoiled(answer))
+
+    def spoiled(self, answer: bytes) -> bytes:
+        """Messages have no checksum: only an altered head is noticed."""
+        return bytes([answer[0] ^ 0x55]) + answer[1:] if self.knobs.garble else answer
 
     def hear(self, message: bytes) -> bytes:
         """The answer to a message; b"" when it is none for this controller."""
@@ -190,8 +194,7 @@ class UdpController(asyncio.DatagramProtocol):
         answer, knobs = self._gate.hear(data), self._gate.knobs
         if not answer or knobs.lose_answer:
             return
-        if knobs.garble:
-            answer = bytes([answer[0] ^ 0x55]) + answer[1:]
+        answer = self._gate.spoiled(answer)
         if knobs.chopped:
             answer = answer[:-1]
         asyncio.get_running_loop().call_later(knobs.answer_s, self._say, answer, addr)
