@@ -132,6 +132,7 @@ class Panel:
         try:
             request = self._session.request(command, data)
             if sent:
+                link.check()
                 sent()
             await link.write(request)
             async with asyncio.timeout(self.line.timeout_s):
