@@ -4,7 +4,6 @@ import asyncio
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import cast
 
 from drivers.contract import Direction
 from drivers.simulated.ports import Session
@@ -14,7 +13,6 @@ from drivers.simulated.serial_gate import (
     SimulatedGate,
     everybody_walks,
     knobs_of,
-    walk_for_ever,
 )
 
 SIZE, START = 64, 0x17
@@ -63,7 +61,7 @@ class SimulatedUhppote(SimulatedGate):
 
     @property
     def session(self) -> Session:
-        """A TCP connection to the controller."""
+        """A TCP connection to the controller, or an address that speaks to it over UDP."""
         return self._serve
 
     def set_fire(self, active: bool) -> None:
@@ -178,50 +176,10 @@ def _record(kind: int, door: int, reason: int) -> bytes:
     return bytes([kind, 1, door, 1]) + REMOTE_CARD.to_bytes(4, "little") + NOW + bytes([reason])
 
 
-class UdpController(asyncio.DatagramProtocol):
-    """The controller on UDP: a datagram in, its answer out."""
-
-    def __init__(self, gate: SimulatedUhppote) -> None:
-        self._gate = gate
-        self._transport: asyncio.DatagramTransport | None = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """The socket is there."""
-        self._transport = cast(asyncio.DatagramTransport, transport)  # what asyncio gives is not one to isinstance
-
-    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
-        """One datagram is one message."""
-        answer, knobs = self._gate.hear(data), self._gate.knobs
-        if not answer or knobs.lose_answer:
-            return
-        answer = self._gate.spoiled(answer)
-        if knobs.chopped:
-            answer = answer[:-1]
-        asyncio.get_running_loop().call_later(knobs.answer_s, self._say, answer, addr)
-
-    def _say(self, answer: bytes, addr: tuple[str, int]) -> None:
-        if self._transport and not self._transport.is_closing():
-            self._transport.sendto(answer, addr)
-
-
-async def listen_at(port: str, gate: SimulatedUhppote) -> asyncio.BaseTransport:
-    """The controller at `udp:HOST:PORT`, until the transport is closed."""
-    host, _, number = port.removeprefix("udp:").rpartition(":")
-    loop = asyncio.get_running_loop()
-    transport, _ = await loop.create_datagram_endpoint(lambda: UdpController(gate), local_addr=(host, int(number)))
-    return transport
-
-
 async def simulate(port: str, options: Mapping[str, str]) -> None:
     """`gate devices simulate uhppote`, on udp:HOST:PORT too: everybody who is released walks through."""
     gate = SimulatedUhppote(knobs_of(options), int(options.get("serial", "405419896")))
     gate.exit_door = int(options.get("exit_door", "2"))
-    if not port.startswith("udp:"):
-        await everybody_walks("uhppote", port, gate.session, gate)
-        return
-    transport = await listen_at(port, gate)
-    try:
-        print(f"uhppote on {port}", flush=True)
-        await walk_for_ever(gate)
-    finally:
-        transport.close()
+    gate.echoes = options.get("numbered", "true") == "true"
+    gate.set_fire(options.get("fire") == "true")
+    await everybody_walks("uhppote", port, gate.session, gate)

@@ -193,7 +193,7 @@ def take(buffer: bytearray) -> tuple[int, bytes] | None:
 
 async def simulate(port: str, options: Mapping[str, str]) -> None:
     """`gate devices simulate zkteco-c3`: everybody who is released walks through, until cancelled."""
-    yes = ("1", "true")
-    panel = SimulatedC3(knobs_of(options), options.get("sessions", "true") in yes, options.get("text", "") in yes)
+    sessions, text = options.get("sessions", "true") == "true", options.get("text") == "true"
+    panel = SimulatedC3(knobs_of(options), sessions, text)
     panel.exit_door = int(options.get("exit_door", "2"))
     await everybody_walks("zkteco-c3", port, panel.session, panel)

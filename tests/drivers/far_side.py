@@ -8,10 +8,10 @@ import sys
 import time
 
 from drivers.contract import Direction
-from drivers.simulated.ports import TcpPort
+from drivers.simulated.ports import TcpPort, UdpPort
 from drivers.simulated.relay_board import SimulatedRelayBoard
 from drivers.simulated.serial_gate import SimulatedGate
-from drivers.simulated.uhppote import SimulatedUhppote, listen_at
+from drivers.simulated.uhppote import SimulatedUhppote
 from drivers.simulated.zkteco_c3 import SimulatedC3
 
 FIRST_PORT = {"modbus-relay": 1500, "zkteco-c3": 1600, "uhppote": 1700, "uhppote-udp": 1800}
@@ -42,7 +42,7 @@ async def plug(host: str, kind: str, number: int) -> None:
         board.on_release = lambda relay: told(kind, number)
         await TcpPort(board.tcp, host, port).plug()
     elif kind == "uhppote-udp":
-        await listen_at(f"udp:{host}:{port}", gate_of(kind, number))  # type: ignore[arg-type]
+        await UdpPort(gate_of(kind, number).session, host, port).plug()  # type: ignore[attr-defined]
     else:
         await TcpPort(gate_of(kind, number).session, host, port).plug()  # type: ignore[attr-defined]
 

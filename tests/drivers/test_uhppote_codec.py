@@ -12,8 +12,8 @@ from uhppoted import decode, encode
 from uhppoted.uhppote_async import UhppoteAsync
 
 from drivers.contract import Direction, Emergency, Passed, Ready
-from drivers.simulated.ports import TcpPort
-from drivers.simulated.uhppote import SimulatedDoor, SimulatedUhppote, listen_at
+from drivers.simulated.ports import TcpPort, UdpPort
+from drivers.simulated.uhppote import SimulatedDoor, SimulatedUhppote
 from drivers.turnstiles.uhppote import library
 from drivers.turnstiles.uhppote.codec import (
     EVENTS_MAX,
@@ -164,10 +164,9 @@ def test_the_package_s_own_client_works_with_our_controller(protocol: str) -> No
 
     async def story() -> None:
         gate = SimulatedUhppote()
-        async with TcpPort(gate.session) as tcp:
-            udp = f"udp:127.0.0.1:{_free_port()}"
-            transport = await listen_at(udp, gate)
-            where = (udp if protocol == "udp" else tcp.spec).split(":", 1)[1]
+        udp = UdpPort(gate.session, "127.0.0.1", _free_port())
+        async with udp if protocol == "udp" else TcpPort(gate.session) as port:
+            where = port.spec.split(":", 1)[1]
             listen = f"127.0.0.1:{_free_port()}"
             client = UhppoteAsync("127.0.0.1", "127.0.0.1:60000", listen)
             controller = (SERIAL, where, protocol)
@@ -184,7 +183,6 @@ def test_the_package_s_own_client_works_with_our_controller(protocol: str) -> No
             assert (event.controller, event.event_door, event.event_reason) == (SERIAL, 1, 44)
             listening.cancel()
             await asyncio.gather(listening, return_exceptions=True)
-            transport.close()
             assert gate.released == [Direction.ENTRY]
 
     asyncio.run(story())

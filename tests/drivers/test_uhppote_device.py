@@ -12,8 +12,8 @@ import pytest
 from drivers import registry
 from drivers.contract import Answer, DeviceFault, Direction, Down, Emergency, Passed, Ready, Up
 from drivers.registry import SettingError
-from drivers.simulated.ports import TcpPort
-from drivers.simulated.uhppote import SimulatedDoor, SimulatedUhppote, listen_at
+from drivers.simulated.ports import SimulatedPort, TcpPort, UdpPort
+from drivers.simulated.uhppote import SimulatedDoor, SimulatedUhppote
 from tests.conformance.plug import _free_port
 from tests.drivers.serial_gates import Bench
 
@@ -22,21 +22,6 @@ TIMEOUT_MS = 150
 LIFE_S = 6.0  # enough for 1 s of opening and, over UDP, 3 s of lateness
 QUICK = {"timeout_ms": TIMEOUT_MS, "poll_ms": 50, "exit_door": 2, "passed_sensor": 1, "passed_exit_sensor": 2}
 KINDS = pytest.mark.parametrize("kind", ["udp", "tcp"])
-
-
-class UdpPlace:
-    """The controller on UDP, that can vanish and come back."""
-
-    def __init__(self, gate: SimulatedUhppote) -> None:
-        self._gate = gate
-        self.spec = f"udp:127.0.0.1:{_free_port()}"
-
-    async def plug(self) -> None:
-        self._transport = await listen_at(self.spec, self._gate)
-
-    async def unplug(self) -> None:
-        self._transport.close()
-        await asyncio.sleep(0)  # lets the loop close the socket
 
 
 def made(port: str, **settings: object) -> Any:
@@ -58,17 +43,14 @@ async def running(device: Any) -> AsyncIterator[Bench]:
 
 
 @contextlib.asynccontextmanager
-async def plugged(kind: str, gate: SimulatedUhppote) -> AsyncIterator[Any]:
-    place: Any = TcpPort(gate.session) if kind == "tcp" else UdpPlace(gate)
-    await place.plug()
-    try:
+async def plugged(kind: str, gate: SimulatedUhppote) -> AsyncIterator[SimulatedPort]:
+    tcp = kind == "tcp"
+    async with TcpPort(gate.session) if tcp else UdpPort(gate.session, "127.0.0.1", _free_port()) as place:
         yield place
-    finally:
-        await place.unplug()
 
 
 @contextlib.asynccontextmanager
-async def gated(kind: str, **settings: object) -> AsyncIterator[tuple[Bench, SimulatedUhppote, Any]]:
+async def gated(kind: str, **settings: object) -> AsyncIterator[tuple[Bench, SimulatedUhppote, SimulatedPort]]:
     """The driver, up, and its controller."""
     gate = SimulatedUhppote()
     async with plugged(kind, gate) as place, running(made(place.spec, **settings)) as bench:
