@@ -18,7 +18,7 @@ from pymodbus.pdu import ModbusPDU
 from pymodbus.pdu.bit_message import WriteSingleCoilRequest
 
 from drivers.contract import DeviceFault
-from drivers.transport import OPEN_TIMEOUT_S, PortError, TcpAddress, open_transport, parse_port
+from drivers.transport import OPEN_TIMEOUT_S, PortError, TcpAddress, open_transport, parse_port, refuse_to_wait
 from drivers.turnstiles.modbus.codec import CoilWrite, rtu_gap_s
 from drivers.turnstiles.modbus.turns import Turns
 from drivers.vitals import VitalSigns
@@ -135,7 +135,10 @@ class Bus:
     async def _turn(self, write: bool = False) -> AsyncIterator[AsyncModbusTcpClient]:
         await self._turns.take(write)
         try:
-            yield await self._open()
+            client = await self._open()
+            if write and isinstance(client.ctx.transport, asyncio.BaseTransport):
+                refuse_to_wait(client.ctx.transport)
+            yield client
         finally:
             self._turns.give_back()
 
