@@ -202,6 +202,11 @@ class PassageContact:
     _since_s: float | None = None
     _begun: bool = False  # its beginning was seen
 
+    @property
+    def active(self) -> bool:
+        """Whether it was active when last seen."""
+        return self._since_s is not None
+
     def see(self, active: bool, now_s: float, first: bool = False) -> bool:
         """Whether a passage that we saw from its beginning has just ended. `first`: nothing was seen before."""
         ended = not active and self._begun and not first and not self.stuck(now_s)

@@ -1,7 +1,7 @@
 """A turnstile behind a relay board: releases by a pulse that the board ends, and watches its inputs every 100 ms.
 
-A controller by potential is open while its relay is closed: for the release's lifetime, dropped when the passage begins.
-What relays we owe an off is kept in `relays.py`, over lost links too, and until we stop.
+A controller by potential is open while its relay is closed: for the release's lifetime, dropped when the passage
+begins. Which relays we owe an off is kept in `relays.py`, over lost links too, and until we stop.
 """
 
 import asyncio
@@ -9,7 +9,7 @@ import contextlib
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 
-from drivers.contract import Answer, DeviceFault, DeviceReport, Direction, Down, Passed, ReportSink, Up
+from drivers.contract import Answer, DeviceFault, Direction, Down, Passed, ReportSink, Up
 from drivers.registry import SettingValue
 from drivers.transport import REOPEN_S, PortError, port_setting
 from drivers.turnstiles.modbus.bus import (
@@ -57,10 +57,10 @@ class ModbusTurnstile:
         self._timeout_s = float(settings["timeout_ms"]) / 1000
         self._poll_s = float(settings["poll_ms"]) / 1000
         self._coils_as_inputs = settings["inputs_table"] == "coils"
-        self._counts_ends = settings["passed_counts"] == "end"
-        uncounted = [direction for direction in Direction if direction not in self._map.counters]
-        self._edges = frozenset() if self._counts_ends else frozenset(uncounted)
-        self._contacts = {direction: PassageContact(float(settings["passed_max_s"])) for direction in uncounted}
+        uncounted = frozenset(Direction) - frozenset(self._map.counters)
+        self._edges = frozenset() if settings["passed_counts"] == "end" else uncounted
+        self._ends = uncounted - self._edges
+        self._contacts = {direction: PassageContact(float(settings["passed_max_s"])) for direction in Direction}
         self._vitals = VitalSigns()
         self._bus: Bus | None = None
         self._commanding = asyncio.Lock()
@@ -153,17 +153,14 @@ class ModbusTurnstile:
 
     async def refuse(self) -> Answer:
         """Close a gate that stands open, for a while. See `drivers.contract.NormallyOpen`."""
+        return await self._command(
+            lambda bus: self._relays.close(bus, self._refuse_s),
+            may=lambda: self.refuses and self._up and not self._emergency,
+        )
 
-        async def close(bus: Bus) -> None:
-            if self._emergency or not self._up:
-                raise RefusedError(0)
-            await self._relays.close(bus, self._refuse_s)
-
-        return await self._command(close) if self.refuses else Answer.REFUSED
-
-    async def _command(self, act: Act) -> Answer:
+    async def _command(self, act: Act, may: Callable[[], bool] = lambda: True) -> Answer:
         async with self._commanding:
-            if self._bus is None:
+            if self._bus is None or not may():
                 return Answer.REFUSED
             try:
                 await act(self._bus)
@@ -235,25 +232,23 @@ class ModbusTurnstile:
     def _see(self, now: Inputs, counts: dict[Direction, int], report: ReportSink, first: bool) -> None:
         now_s = asyncio.get_running_loop().time()
         active = {Direction.ENTRY: now.passed, Direction.EXIT: now.passed_exit}
+        begun = [d for d, is_active in active.items() if is_active and not self._contacts[d].active]
         ended = [d for d, contact in self._contacts.items() if contact.see(active[d], now_s, first)]
         now = replace(now, ready=now.ready and not any(each.stuck(now_s) for each in self._contacts.values()))
         before, self._inputs = self._inputs, now
         self._emergency = self._emergency or now.fire
         said = first_reports(before, now) if first or before is None else reports(before, now, self._edges)
         passed = counted(self._counts, counts)
-        passed += [Passed(direction) for direction in ended if self._counts_ends]
-        self._drop(active, [*said, *passed])
+        passed += [Passed(direction) for direction in ended if direction in self._ends]
+        self._let_go({*begun, *(one.direction for one in passed if isinstance(one, Passed))})
         for one in [*said, *passed]:
             report(one)
         self._counts = counts
 
-    def _drop(self, active: Mapping[Direction, bool], said: list[DeviceReport]) -> None:
+    def _let_go(self, begun: set[Direction]) -> None:
         """A passage has begun: what a potential controller holds open for it is let go."""
-        if not self._map.potential:
-            return
-        for direction, relay in self._map.release.items():
-            if active[direction] or Passed(direction) in said:
-                self._relays.let_go(relay)
+        for direction in begun if self._map.potential else ():
+            self._relays.let_go(self._map.release[direction])
 
 
 def create(settings: Mapping[str, SettingValue]) -> ModbusTurnstile:

@@ -1,4 +1,4 @@
-"""What a board and the controller behind it are like, as data: `boards/*.toml`, `profiles/*.toml`, a station's own file.
+"""What a board and the controller behind it are like, as data: `boards/*.toml`, `profiles/*.toml`, a station's own.
 
 A map is a table of settings of this driver that hold unless `station.toml` says otherwise; the profile goes before the
 board, both before `boards/auto.toml`.

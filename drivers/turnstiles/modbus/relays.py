@@ -14,6 +14,7 @@ from drivers.turnstiles.modbus.codec import BoardMap
 _NO_SUCH = (2, 3)  # Modbus exceptions "illegal address", "illegal value": the board has no pulse of its own
 # Both unlocks are held for so long while Stop comes: three frames at 4800 Bd with their answers take 0.2 s.
 UNLOCK_S = 1.0
+LEVEL_S = 0.1  # a level that lasts less may not be seen by the controller (PERCo: at least 100 ms)
 
 
 class Sent:
@@ -84,6 +85,7 @@ class Relays:
             self._owed.pop(relay, None)
             await self._off(bus, relay)
         if self._map.held_by_stop:  # with an unlock still on it would mean free passage
+            await self.end_stop(bus)
             await self.close(bus, self._map.pulse_s)
 
     async def close(self, bus: Bus, length_s: float) -> None:
@@ -92,9 +94,10 @@ class Relays:
         await self.pulse(bus, self._map.stop, length_s, Sent(), owe=True)
 
     async def end_stop(self, bus: Bus) -> None:
-        """Nobody is closed out who may pass now."""
+        """Stop is off, for long enough to be seen, before anything else is asked of the controller."""
         if self._map.stop in self._owed:
             await self._end(bus, self._map.stop)
+            await asyncio.sleep(LEVEL_S)
 
     def let_go(self, relay: int) -> None:
         """Switch `relay` off as soon as it can be, if it is on by us."""
