@@ -95,6 +95,8 @@ def _device(device: DeviceState) -> lane_pb2.Device:
         up=device.up,
         fault=device.fault,
         detail=device.detail,
+        last_good_time=timestamp(device.last_good_utc_s),
+        error_count=device.errors,
     )
 
 
