@@ -79,6 +79,8 @@ class Device:
     driver: str
     kind: str  # card-reader | code-scanner | turnstile
     settings: Mapping[str, SettingValue]
+    wait_s: float = 0.0  # how long a turnstile itself keeps a release
+    refuses: bool = False  # whether a turnstile can stand open and close on a refusal
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +92,7 @@ class Lane:
     devices: tuple[Device, ...]
     release_within_s: float = 8.0
     pairing_window_s: float = 5.0
+    normally_open: bool = False  # its barrier stands open at rest and closes on a refusal
 
 
 @dataclass(frozen=True, slots=True)
@@ -358,9 +361,22 @@ def _lane(table: Table) -> Lane:
         tuple(devices),
         release_within_s=_between(table, "release_within_s", 8.0, 1.0, 60.0, "seconds"),
         pairing_window_s=_between(table, "pairing_window_s", 5.0, 0.5, 30.0, "seconds"),
+        normally_open=table.get("normally_open", bool, False),
     )
     table.done()
+    _fits_its_turnstile(table, lane)
     return lane
+
+
+def _fits_its_turnstile(table: Table, lane: Lane) -> None:
+    """A release must not be forgotten while the controller keeps it, and only some can stand open."""
+    wait_s = max((device.wait_s for device in lane.devices), default=0.0)
+    if lane.release_within_s < wait_s:
+        text = f"is {lane.release_within_s:g}, but its turnstile keeps a release for {wait_s:g} s: make it {wait_s:g}"
+        raise ConfigError(table.at("release_within_s"), f"{text} or more")
+    if lane.normally_open and not any(device.refuses for device in lane.devices):
+        text = "needs a turnstile that can close on a refusal: modbus-relay with stop_coil"
+        raise ConfigError(table.at("normally_open"), text)
 
 
 def _device(table: Table, taken: set[str]) -> Device:
@@ -377,13 +393,15 @@ def _device(table: Table, taken: set[str]) -> Device:
     settings |= {
         key: checked_place(key, settings[key], table.folder, table.at(key)) for key in _PLACES & settings.keys()
     }
+    settings |= {key: os.path.join(table.folder, str(settings[key])) for key in _FILES & settings.keys()}
     try:
-        registry.create(name, settings)  # opens nothing: the driver's own judgement of what it is given
+        device = registry.create(name, settings)  # opens nothing: the driver's own judgement of what it is given
     except registry.SettingError as error:
         raise ConfigError(table.at(error.key), str(error)) from error
     numbers = range(1, DEVICES_PER_LANE_MAX + 1)
     label = next(label for n in numbers if (label := name if n == 1 else f"{name}-{n}") not in taken)
-    return Device(label, name, info.kind, settings)
+    wait_s, refuses = getattr(device, "wait_s", 0.0), getattr(device, "refuses", False)
+    return Device(label, name, info.kind, settings, wait_s, refuses)
 
 
 def _distinct(values: list[str], table: str, key: str) -> None:
@@ -393,6 +411,7 @@ def _distinct(values: list[str], table: str, key: str) -> None:
 
 
 _PLACES = frozenset({"port", "source"})  # the settings that say where a device is
+_FILES = frozenset({"board_file"})  # the settings that name a file beside the station's
 _OF_A_BUS = ("baud", "parity", "framing", "timeout_ms")  # what devices on one port must agree on: it is opened once
 
 

@@ -11,7 +11,7 @@ import pytest
 from pymodbus.server import ModbusTcpServer
 from pymodbus.simulator import DataType, SimData, SimDevice
 
-from drivers.contract import Answer, DeviceReport, Direction, Down, Emergency, Passed, Ready, Up
+from drivers.contract import Answer, DeviceReport, Direction, Down, Emergency, Occupied, Passed, Ready, Up
 from drivers.simulated.contact_gate import STOP, SimulatedContactGate
 from drivers.simulated.ports import PtyPort, SimulatedPort, TcpPort
 from drivers.simulated.relay_board import FIRE, BoardKnobs, SimulatedRelayBoard
@@ -291,6 +291,33 @@ def test_a_grant_opens_what_a_refusal_closed(tmp_path: Path, board: str) -> None
             assert await device.refuse() is Answer.ACCEPTED
             assert await device.hold_open() is Answer.ACCEPTED
             assert gate.is_open(ENTRY)
+
+    asyncio.run(story())
+
+
+def test_a_refusal_closes_on_nobody(tmp_path: Path) -> None:
+    """Somebody is in the walkway: closed when they are out; not at all when the next was released, or never out."""
+
+    async def story() -> None:
+        open_gate = {"normally_open": True}
+        async with gated(tmp_path, gate=open_gate, occupied_input=2) as (bench, gate, _):
+            device: Any = bench.device
+            for next_one in (False, True):
+                gate.board.inputs[2] = True
+                await bench.until(lambda: bench.reports[-1] == Occupied(True))
+                refusing = asyncio.create_task(device.refuse())
+                await asyncio.sleep(0.3)  # several looks: that it waits is what is tested
+                assert not gate.board.coils[STOP]
+                if next_one:
+                    assert await device.release(ENTRY, 8.0) is Answer.ACCEPTED
+                gate.board.inputs[2] = False
+                assert await refusing is (Answer.REFUSED if next_one else Answer.ACCEPTED)
+                assert gate.board.coils[STOP] is not next_one
+                assert await device.release(ENTRY, 8.0) is Answer.ACCEPTED
+            gate.board.inputs[2] = True
+            await bench.until(lambda: bench.reports[-1] == Occupied(True))
+            assert await device.refuse() is Answer.REFUSED
+            assert not gate.board.coils[STOP]
 
     asyncio.run(story())
 

@@ -36,6 +36,7 @@ from drivers.turnstiles.modbus.relays import Relays, Sent
 from drivers.vitals import VitalSigns
 
 SILENT_POLLS_MAX = 3  # polls without an answer before the board counts as down; a passage pulse lasts 3 polls
+CLEAR_S = 3.0  # for a walkway to be clear before it is closed on a refusal; then whoever was refused is no longer there
 STOP_S = 0.5  # for relays to be switched off when we stop; a stopping controller waits for all its lanes
 Act = Callable[[Bus], Awaitable[None]]
 
@@ -69,6 +70,7 @@ class ModbusTurnstile:
         self._said: DeviceFault | None = None
         self._inputs: Inputs | None = None
         self._counts: dict[Direction, int] = {}
+        self._opened = 0  # releases and holds so far
         self._emergency = False  # seen, and nobody has taken the barrier back since
 
     async def run(self, report: ReportSink) -> None:
@@ -111,6 +113,7 @@ class ModbusTurnstile:
                 if not self._up or self._bus is None:
                     return Answer.REFUSED
                 self._emergency = False  # who releases has taken the barrier back
+                self._opened += 1
                 return await self._release(self._bus, direction, until_s, said)
         except TimeoutError:  # the bus has destroyed what was on its way
             return Answer.UNKNOWN if said.was else Answer.REFUSED
@@ -142,6 +145,7 @@ class ModbusTurnstile:
 
     async def hold_open(self) -> Answer:
         """Hold the barrier open."""
+        self._opened += 1
         return await self._command(self._relays.hold)
 
     async def end_hold(self) -> Answer:
@@ -152,11 +156,23 @@ class ModbusTurnstile:
         return await self._command(self._relays.end_hold)
 
     async def refuse(self) -> Answer:
-        """Close a gate that stands open, for a while. See `drivers.contract.NormallyOpen`."""
+        """Close a gate that stands open, for a while, and on nobody. See `drivers.contract.NormallyOpen`."""
+        opened = self._opened
+        if not self.refuses or not await self._clear():
+            return Answer.REFUSED
         return await self._command(
             lambda bus: self._relays.close(bus, self._refuse_s),
-            may=lambda: self.refuses and self._up and not self._emergency,
+            may=lambda: self._up and not self._emergency and self._opened == opened,
         )
+
+    async def _clear(self) -> bool:
+        """Wait until nobody is seen in the walkway; False when that takes too long."""
+        for _ in range(round(CLEAR_S / self._poll_s)):
+            now = self._inputs
+            if now is None or not (now.occupied or now.passed or now.passed_exit):
+                return True
+            await asyncio.sleep(self._poll_s)  # the inputs are looked at no more often
+        return False
 
     async def _command(self, act: Act, may: Callable[[], bool] = lambda: True) -> Answer:
         async with self._commanding:
