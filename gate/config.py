@@ -11,7 +11,6 @@ import re
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import date
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,6 +20,8 @@ from gate.issuersettings import ISSUER as ISSUER
 from gate.issuersettings import ISSUERS_MAX, IssuerSettings, read_issuer
 from gate.places import ADDRESS, PORT_MAX, same_place
 from gate.places import checked_place as checked_place
+from gate.policysettings import Policy as Policy
+from gate.policysettings import read_policy
 from gate.tomltable import ConfigError as ConfigError
 from gate.tomltable import Table, shown
 
@@ -30,7 +31,6 @@ _REGION = re.compile(r"[0-9]{6}(?:[0-9]{6})?")
 LANES_MAX = 200  # twice the largest gate line of operations.md 2.1; a bound for label values and tasks
 DEVICES_PER_LANE_MAX = 8
 FILE_BYTES_MAX = 1 << 20  # 200 lanes of 8 devices with every setting have 400 kB
-_DAYS_MAX = 366  # a year of special days
 _LISTEN_MAX = 8  # interfaces of one controller
 SOCKET_ROLES = ("operator", "ticketing", "auditor", "lane", "feed")
 
@@ -80,6 +80,8 @@ class Device:
     driver: str
     kind: str  # card-reader | code-scanner | turnstile
     settings: Mapping[str, SettingValue]
+    wait_s: float = 0.0  # how long a turnstile itself keeps a release
+    refuses: bool = False  # whether a turnstile can stand open and close on a refusal
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,18 +94,7 @@ class Lane:
     release_within_s: float = 8.0
     pairing_window_s: float = 5.0
     remote: bool = False  # its devices hang on its own computer: `gate lane-agent` drives them
-
-
-@dataclass(frozen=True, slots=True)
-class Policy:
-    """Which rules, of which day, and what the station does on special days. Days are days in China."""
-
-    rules_dir: Path | None = None  # None: the rules shipped with the service
-    rules_of: date | None = None  # decide by the rules of that day, whatever today is (demonstrations); None: of today
-    checking_until: date | None = None  # the first day on which nobody is checked any more
-    open_days: frozenset[date] = frozenset()  # normal ticketing, nobody is checked
-    closed_days: frozenset[date] = frozenset()
-    certificate_keys: Path | None = None  # file or folder of communities' NAME.keys; None: no paper is believed
+    normally_open: bool = False  # its barrier stands open at rest and closes on a refusal
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +184,7 @@ def _config(top: Table) -> Config:
         console_listen=_console(console),
         journal_keep_days=_between(journal, "keep_days", 14, 1, 366, "days"),
         feeds=tuple(map(_feed, top.tables("feed", 64))),
-        policy=_policy(policy),
+        policy=read_policy(policy),
         lanes=tuple(map(_lane, top.tables("lane", LANES_MAX))),
         issuers=tuple(map(read_issuer, top.tables("issuer", ISSUERS_MAX))),
     )
@@ -219,33 +210,6 @@ def _between(table: Table, key: str, default: Any, low: float, high: float, unit
     if not low <= value <= high:
         raise ConfigError(table.at(key), f"is {value}: must be {low:g} to {high:g} {unit}".rstrip())
     return value
-
-
-def _policy(table: Table) -> Policy:
-    rules_dir = table.file("rules_dir", must_exist=False, default=None)
-    if rules_dir is not None and not rules_dir.is_dir():
-        raise ConfigError(table.at("rules_dir"), f"{rules_dir} is not a folder: give the folder of the rules")
-    keys = table.file("certificate_keys", must_exist=False, default=None)
-    if keys is not None and not keys.exists():
-        raise ConfigError(table.at("certificate_keys"), f"{keys} is not there: give a .keys file or their folder")
-    days = {key: _days(table, key) for key in ("open_days", "closed_days")}
-    both = sorted(days["open_days"] & days["closed_days"])
-    if both:
-        raise ConfigError(table.at("closed_days"), f"{both[0]} is in open_days too: a day is one of the two")
-    return Policy(
-        rules_dir=rules_dir,
-        rules_of=table.get("rules_of", date, None),
-        checking_until=table.get("checking_until", date, None),
-        certificate_keys=keys,
-        **days,
-    )
-
-
-def _days(table: Table, key: str) -> frozenset[date]:
-    days = table.get(key, list, [])
-    if len(days) > _DAYS_MAX or any(type(day) is not date for day in days):
-        raise ConfigError(table.at(key), f"must be a list of days such as 2020-10-01, at most {_DAYS_MAX}")
-    return frozenset(days)
 
 
 def _languages(table: Table) -> tuple[str, ...]:
@@ -385,8 +349,10 @@ def _lane(table: Table) -> Lane:
         release_within_s=_between(table, "release_within_s", 8.0, 1.0, 60.0, "seconds"),
         pairing_window_s=_between(table, "pairing_window_s", 5.0, 0.5, 30.0, "seconds"),
         remote=remote,
+        normally_open=table.get("normally_open", bool, False),
     )
     table.done()
+    _fits_its_turnstile(table, lane)
     return lane
 
 
@@ -400,6 +366,17 @@ def _remote_device(table: Table, taken: set[str]) -> Device:
     side = table.get("side", str, "", ("entry", "exit")) if "side" in info.settings else ""
     table.done()
     return Device(_label(name, taken), name, info.kind, {"side": side} if side else {})
+
+
+def _fits_its_turnstile(table: Table, lane: Lane) -> None:
+    """A release must not be forgotten while the controller keeps it, and only some can stand open."""
+    wait_s = max((device.wait_s for device in lane.devices), default=0.0)
+    if lane.release_within_s < wait_s:
+        text = f"is {lane.release_within_s:g}, but its turnstile keeps a release for {wait_s:g} s: make it {wait_s:g}"
+        raise ConfigError(table.at("release_within_s"), f"{text} or more")
+    if lane.normally_open and not any(device.refuses for device in lane.devices):
+        text = "needs a turnstile that can close on a refusal: modbus-relay with stop_coil"
+        raise ConfigError(table.at("normally_open"), text)
 
 
 def _device(table: Table, taken: set[str]) -> Device:
@@ -416,11 +393,13 @@ def _device(table: Table, taken: set[str]) -> Device:
     settings |= {
         key: checked_place(key, settings[key], table.folder, table.at(key)) for key in _PLACES & settings.keys()
     }
+    settings |= {key: os.path.join(table.folder, str(settings[key])) for key in _FILES & settings.keys()}
     try:
-        registry.create(name, settings)  # opens nothing: the driver's own judgement of what it is given
+        device = registry.create(name, settings)  # opens nothing: the driver's own judgement of what it is given
     except registry.SettingError as error:
         raise ConfigError(table.at(error.key), str(error)) from error
-    return Device(_label(name, taken), name, info.kind, settings)
+    wait_s, refuses = getattr(device, "wait_s", 0.0), getattr(device, "refuses", False)
+    return Device(_label(name, taken), name, info.kind, settings, wait_s, refuses)
 
 
 def _label(name: str, taken: set[str]) -> str:
@@ -435,6 +414,7 @@ def _distinct(values: list[str], table: str, key: str) -> None:
 
 
 _PLACES = frozenset({"port", "source"})  # the settings that say where a device is
+_FILES = frozenset({"board_file"})  # the settings that name a file beside the station's
 _OF_A_BUS = ("baud", "parity", "framing", "timeout_ms")  # what devices on one port must agree on: it is opened once
 
 

@@ -289,8 +289,12 @@ class LaneRunner:
                 self._start(self._hold(True))
             case commands.EndHold():
                 self._start(self._hold(False))
-            case commands.Show():
+            case commands.Refuse():
+                self._start(self._refuse())
+            case commands.Show(side=None):
                 self._sign = command
+            case commands.Show():
+                pass  # of one side alone: the lane's one sign is the served person's
             case commands.Say():
                 pass  # voice prompts are devices of their own (Devices issue); the sign carries the same reason
             case commands.WakeAt(mono_s=mono_s):
@@ -341,6 +345,16 @@ class LaneRunner:
             await asyncio.sleep(HOLD_AGAIN_S)
             if self.core.barrier.held_by_us is not hold or self.core.emergency:
                 return  # not wanted any more
+
+    async def _refuse(self) -> None:
+        turnstile = cast(contract.NormallyOpen, self._barrier())
+        try:
+            answer = await turnstile.refuse()
+        except Exception as error:
+            log.error("lane %s: closing failed: %s", self.id, type(error).__name__)
+            return
+        if answer is not contract.Answer.ACCEPTED:  # not again: who was refused is gone, or presents again
+            log.warning("lane %s: closing on a refusal was answered %s", self.id, answer)
 
     def _barrier(self) -> contract.Turnstile:
         assert self._turnstile is not None  # noqa: S101 - a core without a turnstile commands no barrier

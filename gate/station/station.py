@@ -150,6 +150,7 @@ class Station:
             reads=frozenset(_READS[device.kind] for device in lane.devices if device.kind in _READS),
             times=LaneTimes(pairing_window_s=lane.pairing_window_s, release_within_s=lane.release_within_s),
             emergency=remembered.emergency,
+            normally_open=lane.normally_open,
         )
         return LaneRunner(lane, core, self._services)
 
