@@ -57,9 +57,7 @@ def test_hard_light_and_colour_are_read_within_five_more_frames(dark: str, light
         pytest.param("stretched", PALE, Light(module_px=4, screen=0.3, defocus=0.4), id="yellow, dim, out of focus"),
         pytest.param("sharpened", BLACK, Light(module_px=3, defocus=0.6), id="small and out of focus"),
         pytest.param("evened", PALE, Light(screen=0.08, hall=0.1), id="yellow, at 8 %"),
-        pytest.param(
-            "squared", COLOURS["green"], Light(2.25, screen=0.85, veil=0.3, tilt=35), id="green, washed, tilted"
-        ),
+        pytest.param("squared", COLOURS["green"], Light(2.25, screen=0.85, veil=0.3, tilt=35), id="washed, tilted"),
         pytest.param("doubled", PALE, Light(module_px=2), id="yellow, modules of 2 px"),
     ],
 )
