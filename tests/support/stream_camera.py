@@ -9,6 +9,7 @@ import numpy as np
 
 from drivers.simulated.camera import picture
 
+_QUALITY = 85  # 50 kB of an idle hall at 640 x 480
 _HELLO = b"HTTP/1.1 200 OK\r\nContent-Type: multipart/x-mixed-replace;boundary=frame\r\n\r\n"
 
 
@@ -102,5 +103,5 @@ class StreamCamera:
 
 
 def _jpeg(frame: object) -> bytes:
-    raw: bytes = cv2.imencode(".jpg", frame)[1].tobytes()
+    raw: bytes = cv2.imencode(".jpg", frame, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])[1].tobytes()
     return raw

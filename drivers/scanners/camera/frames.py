@@ -150,6 +150,7 @@ class Live:
         if "://" in source:
             _require_host(source)
             limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, OPEN_MS, cv2.CAP_PROP_READ_TIMEOUT_MSEC, READ_MS]
+            limits += [cv2.CAP_PROP_N_THREADS, 1]  # more would each hold back a frame, and take the lanes' cores
             capture = cv2.VideoCapture(source, cv2.CAP_FFMPEG, limits)
         else:
             device = f"/dev/video{source}" if source.isdigit() else source

@@ -81,4 +81,5 @@ def _mean(frame: Frame) -> Frame:
 
 
 def _unsharp(shade: Frame, blur_px: float) -> Frame:
-    return cv2.addWeighted(shade, 1 + _AMOUNT, cv2.GaussianBlur(shade, (0, 0), blur_px), -_AMOUNT, 0)
+    side = 2 * round(2 * blur_px) + 1  # two sigma each way: a third cheaper than OpenCV's three, and reads as much
+    return cv2.addWeighted(shade, 1 + _AMOUNT, cv2.GaussianBlur(shade, (side, side), blur_px), -_AMOUNT, 0)
