@@ -81,6 +81,13 @@ class _RawCoil(WriteSingleCoilRequest):
         return struct.pack(">HH", self.address, self.raw_value)
 
 
+def _still_wanted() -> None:
+    """Raise the cancellation that pymodbus turned into an error or answer of its own: who ends us waits for it."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
+
+
 def _request(unit: Unit, write: Write) -> ModbusPDU:
     if isinstance(write, RegisterWrite):
         return WriteMultipleRegistersRequest(address=write.address, registers=list(write.values), dev_id=unit.address)
@@ -162,8 +169,9 @@ class Bus:
         except GaveWayError:
             raise
         except (ModbusException, OSError) as error:
-            unit.vitals.failed(DeviceFault.NO_ANSWER)
             self.close()
+            _still_wanted()
+            unit.vitals.failed(DeviceFault.NO_ANSWER)
             raise NoAnswerError from error
         except BaseException:
             # What was not acknowledged must not be delivered later (devices.md 3.4).
@@ -171,6 +179,7 @@ class Bus:
             raise
         finally:
             waiting.cancel()
+        _still_wanted()
         if reply.isError():
             code = getattr(reply, "exception_code", 0)
             unit.vitals.failed(DeviceFault.PROTOCOL_ERROR)
