@@ -98,10 +98,6 @@ class Lookup:
             else:
                 self._peppers[issuer] = pepper
 
-    def pepper(self, issuer: str) -> bytes | None:
-        """The pepper in use for this issuer."""
-        return self._peppers.get(issuer)
-
     def token_mark(self, code: HealthCode) -> bytes:
         """The mark of one showing of a dynamic code within this process; b"" for a static one."""
         return self._mark(code.issuer.encode(), code.token.encode()) if code.dynamic else b""

@@ -37,9 +37,6 @@ from gate.station.lookup import Found, Lookup, Scene
 from gate.station.metrics import Metrics, MetricsServer
 from gate.station.prompts import APPEAL_CONTACT, explained
 from gate.station.rulefiles import read_code_keys, station_issuers, station_rules, unheard
-from gate.station.rulefiles import read_issuers as read_issuers
-from gate.station.rulefiles import read_rules as read_rules
-from gate.station.rulefiles import rule_texts as rule_texts
 from gate.station.runner import LaneRunner
 from gate.station.services import Services
 from gate.station.state import (

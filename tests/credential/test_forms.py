@@ -6,7 +6,7 @@ import pytest
 
 from gate.credential.forms import FormError, Issuers, parse_issuer, parse_issuers
 from gate.credential.healthcode import HealthCode, read_code
-from gate.station.station import read_issuers
+from gate.station.rulefiles import read_issuers
 from tests.credential.shipped import HEX, shipped, texts
 
 HEAD = """id = "QX"

@@ -21,7 +21,7 @@ from gate.passage.lane import Lane, LaneTimes
 from gate.passage.record import PassageRecord
 from gate.policy.question import AgeGroup, Circumstances, Presented, Question
 from gate.policy.verdict import Ask, Reason, VerdictKind
-from gate.station.station import read_rules
+from gate.station.rulefiles import read_rules
 
 RULES = read_rules(None)
 START = Moment(1_590_000_000.0, 0.0)  # May 2020

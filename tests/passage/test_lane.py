@@ -15,7 +15,7 @@ from gate.passage.lane import Lane
 from gate.passage.record import PassageRecord
 from gate.policy.question import Circumstances, Presented, Question
 from gate.policy.verdict import Reason
-from gate.station.station import read_rules
+from gate.station.rulefiles import read_rules
 
 START_UTC_S = 1_590_000_000.0  # May 2020, when the shipped rule is in force
 ENTRY = Direction.ENTRY

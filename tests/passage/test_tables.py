@@ -23,7 +23,7 @@ from gate.passage.pairing import FRONT, FrontAction, FrontState, FrontTrigger
 from gate.passage.record import PassageRecord
 from gate.policy.decide import Question
 from gate.policy.verdict import Reason
-from gate.station.station import read_rules
+from gate.station.rulefiles import read_rules
 from tests.support.diagram import page
 
 START_UTC_S = 1_590_000_000.0  # May 2020, when the shipped rule is in force

@@ -21,7 +21,7 @@ from gate.passage.pairing import FrontState
 from gate.passage.record import PassageRecord
 from gate.policy.question import Circumstances, Presented, Question
 from gate.policy.verdict import Reason, VerdictKind
-from gate.station.station import read_rules
+from gate.station.rulefiles import read_rules
 from tests.passage.test_tables import STEPS, _World
 
 RULES = read_rules(None)

@@ -18,7 +18,7 @@ from gate.feed.records import DAY_ZERO_UTC_S, CredentialStatus, Kind, StatusEntr
 from gate.moment import Moment
 from gate.policy.decide import Question, decide
 from gate.policy.verdict import Reason, VerdictKind
-from gate.station.station import read_rules
+from gate.station.rulefiles import read_rules
 from gate.sync import writer as writer_module
 from gate.sync.feedfile import RefusedError
 from gate.sync.manifest import NAME, ManifestError, read_manifest
