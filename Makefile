@@ -43,7 +43,9 @@ run: setup ## start the demonstration station; SECONDS=20 ends by itself
 test: setup-test ## install what tests need, check, then the whole suite (what .ci/run calls)
 	@bash tests/support/system-packages.sh
 	@$(MAKE) --no-print-directory check
-	$(BIN)/python -m pytest -n 2 --dist loadgroup tests
+	@# Four at once on 2 cores: most of the time is spent waiting for devices. A file stays together, so that what its
+	@# tests share is made once (xdist's groups do nothing under pytest 9).
+	$(BIN)/python -m pytest -n 4 --dist loadfile tests
 
 check: setup-test ## ruff, mypy, import table, protos, rules, README
 	$(BIN)/ruff check .

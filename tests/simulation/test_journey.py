@@ -22,7 +22,6 @@ LOCAL_ONLY = {  # the only code of the four that each gate took on 1 March, and 
     "6 Wujiang": ("SCM", "DENY LOCAL_CODE_REQUIRED"),
 }
 FIRST, LATER = DAYS
-pytestmark = pytest.mark.xdist_group("journey")  # one trip serves all of them
 
 
 @pytest.fixture(scope="module")
