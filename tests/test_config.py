@@ -194,6 +194,17 @@ def test_one_port_in_two_spellings_is_one_port(one: str, other: str, folder: Pat
         parse(lanes(relay(one), relay(other, unit=2)), folder)
 
 
+def test_a_udp_address_is_an_address(folder: Path) -> None:
+    """Not a file beside the configuration; two doors of a controller share it, and a wrong one is named."""
+    gate = 'driver = "uhppote"\nport = "udp:10.0.0.9:60000"\nunit = '
+    config = parse(lanes(gate + "1", gate + "2"), folder)
+    assert [lane.devices[0].settings["port"] for lane in config.lanes] == ["udp:10.0.0.9:60000"] * 2
+    with pytest.raises(ConfigError, match="write both the same"):
+        parse(lanes(gate + "1", gate.replace("60000", "060000") + "2"), folder)
+    with pytest.raises(ConfigError, match="udp:HOST:PORT with a port of 1-65535"):
+        parse(lanes(gate.replace("60000", "0") + "1"), folder)
+
+
 def test_two_drivers_cannot_share_a_port(folder: Path) -> None:
     """Whatever their unit addresses."""
     scanner = 'driver = "line-scanner"\nport = "/dev/ttyUSB0"'

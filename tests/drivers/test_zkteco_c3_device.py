@@ -51,6 +51,7 @@ async def gated(flavour: str = "sessions", **settings: object) -> AsyncIterator[
     panel = SimulatedC3(**FLAVOURS[flavour])
     async with TcpPort(panel.session) as port, running(made(port.spec, **settings)) as bench:
         await bench.up()
+        await bench.until(lambda: not bench.device._panel._turns.taken)  # type: ignore[attr-defined] # no look under way
         yield bench, panel, port
 
 
@@ -442,11 +443,15 @@ def test_whoever_fails_when_told_does_not_leave_it_deaf() -> None:
     asyncio.run(story())
 
 
-def test_a_serial_port_is_refused() -> None:
-    """Panels on RS-485 are not spoken to: the setting is named."""
+@pytest.mark.parametrize(
+    ("settings", "key"),
+    [({"port": "/dev/ttyS0"}, "port"), ({"port": "tcp:panel:4370", "password_file": "password"}, "password_file")],
+)
+def test_a_place_that_cannot_be_one_is_refused(settings: dict[str, str], key: str) -> None:
+    """Panels on RS-485 are not spoken to; a file is not looked for wherever the service was started."""
     with pytest.raises(SettingError) as caught:
-        made("/dev/ttyS0")
-    assert caught.value.key == "port"
+        made(**settings)
+    assert caught.value.key == key
 
 
 def test_nothing_is_sent_without_a_grant() -> None:
