@@ -200,7 +200,7 @@ def test_a_udp_address_is_an_address(folder: Path) -> None:
     config = parse(lanes(gate + "1", gate + "2"), folder)
     assert [lane.devices[0].settings["port"] for lane in config.lanes] == ["udp:10.0.0.9:60000"] * 2
     with pytest.raises(ConfigError, match="write both the same"):
-        parse(lanes(gate + "1", gate.replace("60000", "060000") + "2"), folder)
+        parse(lanes(gate.replace("60000", "6000") + "1", gate.replace("60000", "06000") + "2"), folder)
     with pytest.raises(ConfigError, match="udp:HOST:PORT with a port of 1-65535"):
         parse(lanes(gate.replace("60000", "0") + "1"), folder)
 
