@@ -6,7 +6,6 @@ are held open or an emergency is on.
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 
 from drivers.contract import Answer, DeviceFault, Direction, Down, Emergency, Passed, ReportSink, Up
 from drivers.registry import SettingError, SettingValue
@@ -24,12 +23,10 @@ class C3Turnstile:
         if not self._port.startswith("tcp:"):
             raise SettingError("port", f"{self._port!r} is not tcp:HOST:PORT: panels are spoken to over the network")
         poll_s, timeout_s = float(settings["poll_ms"]) / 1000, float(settings["timeout_ms"]) / 1000
-        password_file = str(settings.get("password_file", ""))
-        if password_file and not Path(password_file).is_absolute():
-            raise SettingError("password_file", f"{password_file!r} is no absolute path: give one that starts with /")
-        self._line = Line(timeout_s, poll_s, password_file)
+        self._line = Line(timeout_s, poll_s, str(settings.get("password_file", "")))
         self._map = DoorMap.of(settings)
         self._open_s = int(settings["open_s"])
+        self.wait_s = float(self._open_s)  # a lane's release may not end before
         self._panel: Panel | None = None
         self._report: ReportSink = lambda report: None
         self._up = False
