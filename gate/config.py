@@ -414,7 +414,7 @@ def _distinct(values: list[str], table: str, key: str) -> None:
 
 
 _PLACES = frozenset({"port", "source"})  # the settings that say where a device is
-_FILES = frozenset({"board_file"})  # the settings that name a file beside the station's
+_FILES = frozenset({"board_file", "password_file"})  # the settings that name a file beside the station's
 _OF_A_BUS = ("baud", "parity", "framing", "timeout_ms")  # what devices on one port must agree on: it is opened once
 
 

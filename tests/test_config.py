@@ -194,6 +194,17 @@ def test_one_port_in_two_spellings_is_one_port(one: str, other: str, folder: Pat
         parse(lanes(relay(one), relay(other, unit=2)), folder)
 
 
+def test_a_udp_address_is_an_address(folder: Path) -> None:
+    """Not a file beside the configuration; two doors of a controller share it, and a wrong one is named."""
+    gate = 'driver = "uhppote"\nport = "udp:10.0.0.9:60000"\nunit = '
+    config = parse(lanes(gate + "1", gate + "2"), folder)
+    assert [lane.devices[0].settings["port"] for lane in config.lanes] == ["udp:10.0.0.9:60000"] * 2
+    with pytest.raises(ConfigError, match="write both the same"):
+        parse(lanes(gate.replace("60000", "6000") + "1", gate.replace("60000", "06000") + "2"), folder)
+    with pytest.raises(ConfigError, match="udp:HOST:PORT with a port of 1-65535"):
+        parse(lanes(gate.replace("60000", "0") + "1"), folder)
+
+
 def test_a_release_may_not_end_before_the_controller_s_wait(folder: Path) -> None:
     """PERCo ST-01 keeps a pulse for 8 s: a lane that forgets it after 7 would meet somebody whom nobody granted."""
     st01 = relay("tcp:a:502", more='profile = "perco-st01"\nstop_coil = 2')

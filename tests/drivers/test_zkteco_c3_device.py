@@ -51,6 +51,7 @@ async def gated(flavour: str = "sessions", **settings: object) -> AsyncIterator[
     panel = SimulatedC3(**FLAVOURS[flavour])
     async with TcpPort(panel.session) as port, running(made(port.spec, **settings)) as bench:
         await bench.up()
+        await bench.until(lambda: not bench.device._panel._turns.taken)  # type: ignore[attr-defined] # no look under way
         yield bench, panel, port
 
 

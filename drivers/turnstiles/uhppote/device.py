@@ -59,6 +59,7 @@ class UhppoteTurnstile(SerialTurnstile[bytes]):
         self._delays: dict[int, int] = {}  # seconds that each door stays open, as the controller is set
         self._seen: Look | None = None
         self._open_s = int(settings.get("open_s", 0))
+        self.wait_s = self._open_s + self._late_s  # a lane's release may not end before; the door's delay is learned
         self._number = 0
         self._library: library.Messages | None = None
 

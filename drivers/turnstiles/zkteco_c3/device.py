@@ -26,6 +26,7 @@ class C3Turnstile:
         self._line = Line(timeout_s, poll_s, str(settings.get("password_file", "")))
         self._map = DoorMap.of(settings)
         self._open_s = int(settings["open_s"])
+        self.wait_s = float(self._open_s)  # a lane's release may not end before
         self._panel: Panel | None = None
         self._report: ReportSink = lambda report: None
         self._up = False
