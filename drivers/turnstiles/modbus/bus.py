@@ -19,7 +19,7 @@ from pymodbus.pdu.bit_message import WriteSingleCoilRequest
 from pymodbus.pdu.register_message import WriteMultipleRegistersRequest
 
 from drivers.contract import DeviceFault
-from drivers.transport import OPEN_TIMEOUT_S, PortError, TcpAddress, open_transport, parse_port
+from drivers.transport import OPEN_TIMEOUT_S, PortError, TcpAddress, open_transport, parse_port, refuse_to_wait
 from drivers.turnstiles.modbus.codec import RegisterWrite, Write, rtu_gap_s
 from drivers.turnstiles.modbus.turns import Turns
 from drivers.vitals import VitalSigns
@@ -143,7 +143,10 @@ class Bus:
     async def _turn(self, write: bool = False) -> AsyncIterator[AsyncModbusTcpClient]:
         await self._turns.take(write)
         try:
-            yield await self._open()
+            client = await self._open()
+            if write and isinstance(client.ctx.transport, asyncio.BaseTransport):
+                refuse_to_wait(client.ctx.transport)
+            yield client
         finally:
             self._turns.give_back()
 
