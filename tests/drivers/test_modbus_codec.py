@@ -5,7 +5,7 @@ import pytest
 from drivers import registry
 from drivers.contract import Direction, Emergency, Occupied, Passed, Ready, Tailgating
 from drivers.simulated.relay_board import crc16, take_rtu
-from drivers.turnstiles.modbus.codec import BoardMap, CoilWrite, Inputs, counted, first_reports, reports
+from drivers.turnstiles.modbus.codec import BoardMap, CoilWrite, Inputs, PassageContact, counted, first_reports, reports
 from drivers.turnstiles.modbus.maps import resolved
 
 BOTH = frozenset(Direction)
@@ -92,3 +92,24 @@ def test_the_simulated_board_finds_requests_in_noise() -> None:
     assert take_rtu(buffer) == frame
     assert take_rtu(buffer) == frame
     assert take_rtu(buffer) is None
+
+
+@pytest.mark.parametrize(
+    ("levels", "passages", "stuck"),
+    [
+        ("..##..", 1, False),
+        (".#.#.#", 2, False),  # the last one is still in the arms
+        ("..######..", 0, False),  # longer than a passage takes: a cut wire that was mended
+        ("..######", 0, True),
+        ("F###..", 0, False),  # `F`: active at the first look of all, its beginning was not seen
+        ("F######", 0, True),
+        ("..##f..", 0, False),  # `f`: the line was cut meanwhile; whether it ended in time is not known
+        ("..##F#..#.", 1, False),  # found active after a cut: another one, perhaps
+        ("..##F######", 0, True),
+    ],
+)
+def test_a_passage_contact_counts_what_ends_in_time(levels: str, passages: int, stuck: bool) -> None:
+    """One look a second, at most four seconds active."""
+    contact = PassageContact(longest_s=4.0)
+    seen = [contact.see(level in "#F", float(at), first=level in "fF") for at, level in enumerate(levels)]
+    assert (sum(seen), contact.stuck(float(len(levels) - 1))) == (passages, stuck)

@@ -101,8 +101,13 @@ def test_who_comes_first_has_the_lane_and_the_other_side_is_told_to_wait() -> No
     scene.passes(ENTRY)
     assert scene.signs == dict.fromkeys((None, ENTRY, EXIT))
     scene.card(2, EXIT)
+    scene.card(3, ENTRY)
+    assert scene.said[-1] == (Reason.LANE_BUSY, ENTRY)
     scene.passes(EXIT)
     assert scene.releases == [ENTRY, EXIT]
+    scene.card(3, ENTRY)
+    scene.card(4, EXIT)
+    assert scene.said[-1] == (Reason.LANE_BUSY, EXIT), "told once in each turn, not once for ever"
     assert [(each.direction, each.outcome) for each in scene.records] == [("entry", "PASSED"), ("exit", "PASSED")]
 
 
@@ -189,6 +194,9 @@ def test_flaps_close_on_a_refusal_and_on_nothing_else() -> None:
     assert scene.closings == 0
     scene.card(RED, ENTRY)
     assert scene.closings == 1
+    scene.card(3, ENTRY)
+    scene.passes(ENTRY)
+    assert scene.closings == 1, "closed again on nobody's refusal"
     scene.see(events.ReadFailed(Reason.CARD_UNREADABLE, ENTRY), 5.0)
     assert scene.closings == 2
 
