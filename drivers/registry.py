@@ -54,6 +54,7 @@ class DriverInfo:
     simulator: str  # module with `simulate(port, options)`; "" when there is none
     unproved: tuple[str, ...]  # what no source or device has confirmed
     settings: Mapping[str, Setting]
+    bus: str = ""  # drivers of one bus may share a port, each with its own unit address; "" none
 
 
 @functools.cache
@@ -80,6 +81,7 @@ def _parse(raw: dict[str, Any], kind: str, package: str) -> DriverInfo:
         simulator=head.get("simulator", ""),
         unproved=tuple(head.get("unproved", ())),
         settings=settings,
+        bus=head.get("bus", ""),
     )
 
 
