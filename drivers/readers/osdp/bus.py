@@ -21,6 +21,7 @@ from drivers.transport import OPEN_TIMEOUT_S, REOPEN_S, PortError
 
 TICK_S = 0.003  # devices.md 4.3: an own loop of 2-5 ms; 20 ms made a card 44 ms slower
 STOP_S = OPEN_TIMEOUT_S + 0.5  # the thread may be opening its port
+END_S = 0.1  # for its last instructions: it has said that it ends
 UNANSWERED_S = 0.5  # the thread's answer to an order that went out in its last moment
 SHARED_TEXT = "{port} is open at {baud} Bd: give all its units the same speed"
 
@@ -61,6 +62,7 @@ class Bus:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(STOP_S):
                 await self._ended.wait()
+                self._thread.join(END_S)
 
     async def send(
         self, member: Member, command: dict[str, int], lifetime_s: float, sent: Callable[[], None] | None
@@ -154,7 +156,7 @@ class Bus:
         while not self._stopping:
             self._take_requests()
             now_s = time.monotonic()
-            if self._panel is None and self._members:
+            if (self._panel is None or self._panel.spoilt) and self._members:
                 self._panel = Panel(self._library, self._channel, self._members, now_s)
             if self._panel:
                 self._panel.step(now_s)
@@ -169,6 +171,7 @@ class Bus:
             # What the kernel or a converter still holds must not be delivered later (devices.md 3.4).
             self._channel.wire.close()
             self._channel.wire = None
+            self._panel = None  # libosdp would repeat the command, each time in vain, for 8 s
         for member, order in late:
             _settle(member, order)
         if late and self._channel.wire is None:

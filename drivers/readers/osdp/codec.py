@@ -18,8 +18,8 @@ REPLY = 0x80
 FRAME_BYTES_MIN = 7  # header of 5, code, checksum
 FRAME_BYTES_MAX = 1440  # the largest packet that the standard allows
 USES_CRC, HAS_SECURITY_BLOCK = 0x04, 0x08
-OUT, CHALLENGE = 0x68, 0x76  # command codes: output control, begin of the secure channel
-NAK, CRYPTOGRAM = 0x41, 0x76  # reply codes
+POLL, OUT, CHALLENGE = 0x60, 0x68, 0x76  # command codes; 68: output control, 76: begin of the secure channel
+NAK = 0x41  # reply code: refused
 TEXT_BYTES_MAX = 64  # libosdp's OSDP_EVENT_CARDREAD_MAX_DATALEN
 
 FORMAT_RAW, FORMAT_WIEGAND, FORMAT_ASCII = 0, 1, 2  # reply RAW (50) codes 0 and 1; libosdp's own 2 for reply FMT

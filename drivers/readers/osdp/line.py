@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from drivers.readers.osdp.codec import CHALLENGE, CRYPTOGRAM, NAK, OUT, Frames, read_frame
+from drivers.readers.osdp.codec import CHALLENGE, NAK, OUT, POLL, Frames, read_frame
 from drivers.readers.osdp.wire import Wire
 from drivers.transport import PortError
 
@@ -49,9 +49,10 @@ class Traffic:
 
     sent_s: float = _NEVER
     heard_s: float = _NEVER
+    asked: int = 0  # code of the last command
     nak_s: float = _NEVER
+    polled_s: float = _NEVER  # a poll was answered, and not refused
     challenged_s: float = _NEVER  # the beginning of a secure channel was sent
-    answered_s: float = _NEVER  # and was answered with a cryptogram
 
 
 @dataclass(slots=True)
@@ -97,7 +98,7 @@ class Channel:
             self.swallowed.add(frame.address)
             return len(data)
         known = self.traffic.setdefault(frame.address, Traffic())
-        known.sent_s = now_s
+        known.sent_s, known.asked = now_s, frame.code
         if frame.code == CHALLENGE:
             known.challenged_s = now_s
         try:
@@ -125,5 +126,5 @@ class Channel:
             known.heard_s = now_s
             if frame.code == NAK:
                 known.nak_s = now_s
-            elif frame.code == CRYPTOGRAM:
-                known.answered_s = now_s
+            elif known.asked == POLL:
+                known.polled_s = now_s

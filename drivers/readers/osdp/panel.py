@@ -112,6 +112,7 @@ class Panel:
         self._control = library.ControlPanel(infos)
         self._control.set_event_callback(self._event)
         self._control.set_command_completion_callback(self._completed)
+        channel.swallowed.clear()
         for member in members:
             channel.traffic[member.address] = Traffic()
             member.state, member.since_s, member.inputs_asked = _State.TRYING, now_s, False
@@ -131,6 +132,11 @@ class Panel:
 
     def _completed(self, index: int, command: dict[str, Any], status: int) -> None:
         self._done.append((index, int(command["command"]), status))
+
+    @property
+    def spoilt(self) -> bool:
+        """libosdp repeats a command that is not let out any more, which would take it 8 s: begin anew."""
+        return bool(self._channel.swallowed)
 
     def lost(self, now_s: float) -> None:
         """The port is gone, or was changed for another."""
@@ -177,23 +183,25 @@ class Panel:
         known = self._channel.traffic[member.address]
         match member.state:
             case _State.THERE:
-                if not good or now_s - known.heard_s > SILENCE_S or member.address in self._channel.swallowed:
+                if not good or now_s - known.heard_s > SILENCE_S:
                     self._enter(member, _State.LEAVING, now_s)
                 elif member.wants_inputs:
                     self._ask_inputs(index, member)
-            case _State.TRYING if good:
+            # libosdp calls a device online that then refuses every poll, because it wants a secure channel.
+            case _State.TRYING if good and known.polled_s >= member.since_s:
                 self._arrived(index, member, now_s)
             case _State.TRYING:
                 quiet = known.sent_s >= member.since_s and now_s - max(known.sent_s, known.heard_s) > TRY_S
                 if quiet or now_s - member.since_s > HANDSHAKE_S:
                     self._away(member, known, now_s)
+            case _State.LEAVING if self._control.is_pd_enabled(index):
+                # libosdp obeys when the device answers, or its eight tries of a second each are over.
+                self._control.flush_commands(index)
+                self._control.disable_pd(index)
+                if member.up and now_s - member.since_s > TRY_S:
+                    say_offline(member, *self._why(member, known))
             case _State.LEAVING:
-                if self._control.is_pd_enabled(index):
-                    self._control.flush_commands(index)
-                    self._control.disable_pd(index)
-                else:
-                    self._channel.swallowed.discard(member.address)
-                    self._enter(member, _State.RESTING, now_s)
+                self._enter(member, _State.RESTING, now_s)
 
     def _enter(self, member: Member, state: _State, now_s: float) -> None:
         member.state, member.since_s = state, now_s
