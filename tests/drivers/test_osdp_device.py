@@ -4,6 +4,7 @@ import asyncio
 import gc
 import os
 import pty
+import subprocess
 import sys
 import threading
 import tty
@@ -334,6 +335,41 @@ def test_a_key_file_that_others_may_read_or_that_holds_no_key_is_refused(tmp_pat
             key.read_key(str(path))
         assert not content or content not in str(caught.value)
     assert key.read_key("") is None
+
+
+def test_a_secure_channel_begins_otherwise_after_every_start(tmp_path: Path) -> None:
+    """libosdp's own challenges are the same in every process that does not seed rand() for it."""
+    program = (
+        "import osdp_sys, sys, time\n"
+        "from drivers.readers.osdp.panel import load_library\n"
+        "sys.argv[1] == 'seeded' and load_library()\n"
+        "replies = [bytes.fromhex('53e514000445feca00010107000000000001fd08'),"
+        " bytes.fromhex('53e5200005460101040201040301010801000901000a00010d0101100200a548')]\n"
+        "class Line:\n"
+        "    def read(self, size): return replies.pop(0) if replies and self.asked.pop() else b''\n"
+        "    def write(self, data):\n"
+        "        self.asked = [True]\n"
+        "        0x76 in data[8:12] and print(bytes(data[12:20]).hex(), flush=True)\n"
+        "        return len(data)\n"
+        "    def flush(self): pass\n"
+        "info = dict(name='x', address=101, flags=osdp_sys.FLAG_ENFORCE_SECURE, scbk=bytes(16), channel=Line())\n"
+        "info |= dict(version=0, model=0, vendor_code=0, serial_number=0, firmware_version=0)\n"
+        "control = osdp_sys.ControlPanel([info])\n"
+        "for _ in range(60):\n"
+        "    control.refresh()\n"
+        "    time.sleep(0.002)\n"
+    )
+
+    def challenges(how: str) -> set[str]:
+        found = set()
+        for _ in range(2):
+            command = [sys.executable, "-c", program, how]
+            done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30)
+            found.add(done.stdout.split()[0])
+        return found
+
+    assert len(challenges("as it is")) == 1
+    assert len(challenges("seeded")) == 2
 
 
 def test_the_key_shows_nowhere() -> None:

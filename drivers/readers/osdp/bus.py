@@ -144,7 +144,7 @@ class Bus:
         self._panel = None
 
     def _order(self, member: Member, order: Order) -> None:
-        if self._channel.wire is None or self._panel is None or not self._panel.submit(member, order):
+        if self._channel.wire is None or self._panel is None or not self._panel.take(member, order):
             order.kill()
             member.settle(order, Answer.REFUSED)
 

@@ -22,6 +22,7 @@ class Order:
     def __init__(self, command: dict[str, int], ends_s: float, sent: Callable[[], None]) -> None:
         self.command = command
         self.ends_s = ends_s
+        self.submitted = False  # libosdp has it
         self.sent_s: float | None = None
         self._sent = sent
         self._dead = False

@@ -5,8 +5,10 @@ should be is disabled and enabled by us, which makes libosdp begin anew; those t
 because each try keeps the line for libosdp's 200 ms. All of this runs in the thread of the bus.
 """
 
+import ctypes
 import enum
 import importlib
+import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -89,6 +91,9 @@ def load_library() -> Any:
         text = "OSDP needs libosdp: pip install 'station-smart-gate[osdp]'"
         raise PortError(DeviceFault.LIBRARY_MISSING, text) from error
     library.set_loglevel(library.LOG_EMERG)  # the same is said once, in words, by the driver's `Down`
+    # libosdp 3.2.9 draws its challenges from rand() and never seeds it: they would be the same after every start, and a
+    # recorded reader could be played back. rand() takes 32 bits.
+    ctypes.CDLL(None).srand(secrets.randbits(32))
     return library
 
 
@@ -148,14 +153,15 @@ class Panel:
         self._control.refresh()
         events, self._events = self._events, []
         done, self._done = self._done, []
-        for index, event in events:
-            self._tell(self._members[index], event)
-        for index, command, status in done:
-            self._complete(self._members[index], command, status)
         online, secure = self._control.status(), self._control.sc_status()
         for index, member in enumerate(self._members):
             mask = (secure if member.key else online) & online
             self._judge(index, member, bool(mask >> index & 1), now_s)
+        # After the judgement: that a device is there is heard before what it says.
+        for index, event in events:
+            self._tell(self._members[index], event)
+        for index, command, status in done:
+            self._complete(self._members[index], command, status)
         self._try_next(now_s)
 
     def _tell(self, member: Member, event: dict[str, Any]) -> None:
@@ -185,7 +191,8 @@ class Panel:
             case _State.THERE:
                 if not good or now_s - known.heard_s > SILENCE_S:
                     self._enter(member, _State.LEAVING, now_s)
-                elif member.wants_inputs:
+                else:
+                    self._submit(index, member)
                     self._ask_inputs(index, member)
             # libosdp calls a device online that then refuses every poll, because it wants a secure channel.
             case _State.TRYING if good and known.polled_s >= member.since_s:
@@ -214,7 +221,7 @@ class Panel:
             member.hear(Online(self._detail(index, member)))
 
     def _ask_inputs(self, index: int, member: Member) -> None:
-        if member.inputs_asked or member.inputs_refused:
+        if not member.wants_inputs or member.inputs_asked or member.inputs_refused:
             return
         member.inputs_asked = True
         lib = self._library
@@ -255,17 +262,22 @@ class Panel:
             self._enter(member, _State.TRYING, now_s)
             self._control.enable_pd(self._members.index(member))
 
-    def submit(self, member: Member, order: Order) -> bool:
-        """Hand an output command to libosdp; False when the device is not there or has one under way."""
-        if member not in self._members or member.state is not _State.THERE or member.address in self._channel.orders:
+    def take(self, member: Member, order: Order) -> bool:
+        """Accept an output command; False when the device is not there or has one under way.
+
+        One that is just being tried anew is there: its order waits for it, and no longer than the order lasts.
+        """
+        if member not in self._members or not member.up or member.address in self._channel.orders:
             return False
         self._channel.orders[member.address] = order
-        taken = self._control.submit_command(
-            self._members.index(member), {"command": self._library.CMD_OUTPUT, **order.command}
-        )
-        if not taken:
-            del self._channel.orders[member.address]
-        return bool(taken)
+        return True
+
+    def _submit(self, index: int, member: Member) -> None:
+        order = self._channel.orders.get(member.address)
+        if order is None or order.submitted:
+            return
+        command = {"command": self._library.CMD_OUTPUT, **order.command}
+        order.submitted = bool(self._control.submit_command(index, command))
 
     def overdue(self, now_s: float) -> list[tuple[Member, Order]]:
         """Output commands whose time is over; the line forgets them, and what libosdp still holds is not let out."""
