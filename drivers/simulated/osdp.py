@@ -101,7 +101,6 @@ class SimulatedOsdp:
 
     def restart(self) -> None:
         """Power off and on: it has forgotten everything."""
-        self._device = None
         if self._channel:
             self._switch_on(self._channel)
 
@@ -159,12 +158,13 @@ class SimulatedOsdp:
         self._switch_on(channel)
         listening = asyncio.create_task(self._listen(reader, channel))
         try:
-            while not listening.done():
+            while not listening.done() and self._channel is channel:  # a new connection takes the device over
                 self._device.refresh()
                 await asyncio.sleep(TICK_S)
         finally:
             listening.cancel()
-            self._device = self._channel = None
+            if self._channel is channel:
+                self._device = self._channel = None
 
     @staticmethod
     async def _listen(reader: asyncio.StreamReader, channel: _Channel) -> None:
