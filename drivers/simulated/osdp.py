@@ -89,6 +89,11 @@ class SimulatedOsdp:
         """Whether a panel talks to it, on a secure channel when it has a key."""
         return self._device is not None and bool(self._device.is_sc_active() if self.key else self._device.is_online())
 
+    @property
+    def releases(self) -> int:
+        """How often an output was switched for a time."""
+        return sum(code == _TEMPORARY_ON for _, code, _ in self.outputs)
+
     def present(self, bits: int, data: bytes, form: int = 1) -> None:
         """A card whose `bits` bits stand in `data` from the highest on."""
         event = {"event": self._library.EVENT_CARDREAD, "reader_no": 0, "format": form, "direction": 0}

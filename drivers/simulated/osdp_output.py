@@ -1,7 +1,6 @@
 """A simulated turnstile on an OSDP device: whoever is released walks through, and input 0 pulses."""
 
 import asyncio
-import itertools
 from collections.abc import Mapping
 
 from drivers.simulated.osdp import SimulatedOsdp, simulated
@@ -24,9 +23,9 @@ async def simulate(port: str, options: Mapping[str, str]) -> None:
     device = simulated(options)
     async with plug_at(port, device.session) as plugged:
         print(f"osdp-output on {plugged.spec}", flush=True)
-        for number in itertools.count(1):
+        while True:
             while not await device.wait_release(60.0):
                 pass
-            print(f"release {number}", flush=True)
+            print(f"release {device.releases}", flush=True)
             await asyncio.sleep(WALK_S)
             await pass_through(device)
