@@ -178,10 +178,10 @@ class SimulatedOsdp:
                 channel.inbox += data
 
 
-def simulated(options: Mapping[str, str]) -> SimulatedOsdp:
-    """A device as the options of `gate devices simulate` name it: `unit`, `scbk_file`."""
-    key = bytes.fromhex(Path(options["scbk_file"]).read_text("ascii")) if "scbk_file" in options else None
-    return SimulatedOsdp(int(options.get("unit", "0")), key)
+def simulated(unit: str, scbk_file: str) -> SimulatedOsdp:
+    """A device as two options of `gate devices simulate` make it: its address, and the file of its key or nothing."""
+    key = bytes.fromhex(Path(scbk_file).read_text("ascii")) if scbk_file else None
+    return SimulatedOsdp(int(unit), key)
 
 
 def wiegand26(number: int) -> bytes:
@@ -194,7 +194,7 @@ def wiegand26(number: int) -> bytes:
 async def simulate(port: str, options: Mapping[str, str]) -> None:
     """`gate devices simulate osdp`: a made-up card every `every_s` seconds, until cancelled."""
     every_s = float(options.get("every_s", "5"))
-    device = simulated(options)
+    device = simulated(options.get("unit", "0"), options.get("scbk_file", ""))
     async with plug_at(port, device.session) as plugged:
         print(f"osdp on {plugged.spec}", flush=True)
         for number in itertools.count(1):

@@ -20,7 +20,7 @@ async def pass_through(device: SimulatedOsdp, number: int = PASSED) -> None:
 
 async def simulate(port: str, options: Mapping[str, str]) -> None:
     """`gate devices simulate osdp-output`: everybody who is released walks through, until cancelled."""
-    device = simulated(options)
+    device = simulated(options.get("unit", "0"), options.get("scbk_file", ""))
     async with plug_at(port, device.session) as plugged:
         print(f"osdp-output on {plugged.spec}", flush=True)
         while True:

@@ -80,12 +80,18 @@ class Rule:
     regions: tuple[str, ...]
     counts: frozenset[str] | None
     when: Any = field(repr=False)  # the CertLogic expression, as it is written
-    holds: Callable[[Facts], Any] = field(repr=False, compare=False)  # the same, compiled: truthy, falsy or a Failure
+    holds: Callable[[Facts], bool | certlogic.Failure] = field(repr=False, compare=False)  # the same, compiled
     then: VerdictKind
     reason: Reason
     overrides: frozenset[str]
     ask_first: tuple[Ask, ...]
     words: Words
+
+    @property
+    def issuers_read(self) -> frozenset[str]:
+        """The issuers that its expression names, as `issuer.SSM`."""
+        paths = (path for path, _ in _paths(self.when, False))
+        return frozenset(path.removeprefix("issuer.") for path in paths if path.startswith("issuer."))
 
     def in_force(self, day: date, region: str) -> bool:
         """Whether the rule speaks on `day` (in China) at a station of `region`; a station that says none has all."""
@@ -182,7 +188,7 @@ def _rule(raw: dict[str, Any], name: str) -> Rule:
         regions=tuple(_texts(raw, "regions", _REGION, "GB/T 2260 prefixes of 2, 4 or 6 digits")),
         counts=frozenset(_texts(raw, "counts", _ISSUER, "issuers in capitals")) if "counts" in raw else None,
         when=when,
-        holds=certlogic.compiled(when),
+        holds=certlogic.condition(when),
         then=then,
         reason=reason,
         overrides=frozenset(_texts(raw, "overrides", _OVERRIDE, "rules, folders as common/*, or *")),

@@ -41,9 +41,9 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     REASON_STATUS_UNKNOWN: _Reason.ValueType  # 8
     """R06: Your status is not known. Next step: Please register at the staff desk."""
     REASON_NOT_LISTED: _Reason.ValueType  # 9
-    """R07: No record was found. Next step: Show your health code, or go to the staff desk."""
+    """R07: No record was found. Next step: Show your health code; if you have, go to the staff desk."""
     REASON_NOT_COVERED: _Reason.ValueType  # 10
-    """R08: This station has no data of your region. Next step: Please register at the staff desk."""
+    """R08: This station has no health code data for you. Next step: Please register at the staff desk."""
     REASON_FEED_EXPIRED: _Reason.ValueType  # 11
     """R09: Our data is out of date; this is not your fault. Next step: Please go to the staff desk."""
     REASON_STORE_DAMAGED: _Reason.ValueType  # 12
@@ -85,7 +85,7 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     REASON_CODE_UNREADABLE: _Reason.ValueType  # 30
     """Q08: The code cannot be read. Next step: Brighten the screen and try again, or tap your ID card."""
     REASON_ALREADY_PASSED: _Reason.ValueType  # 31
-    """D02: This card has just been used here. Next step: If that was not you, go to the staff desk."""
+    """D02: This card or code has just been used here. Next step: If that was not you, go to the staff desk."""
     REASON_LANE_CLOSED: _Reason.ValueType  # 32
     """L01: This lane is closed. Next step: Please use another lane."""
     REASON_LANE_MAINTENANCE: _Reason.ValueType  # 33
@@ -127,11 +127,11 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     REASON_ISSUER_UNREACHABLE: _Reason.ValueType  # 51
     """R17: The issuing region cannot be reached; this is not your fault. Next step: Please register with your ID at the staff desk."""
     REASON_NOT_RECOGNISED_HERE: _Reason.ValueType  # 52
-    """R18: This region's code is not yet recognised here. Next step: Tap your ID card, or go to the staff desk."""
+    """R18: This region's code is not yet recognised here. Next step: Tap your ID card; if you have, go to the staff desk."""
     REASON_SLIP_NEEDED: _Reason.ValueType  # 53
-    """R19: Without a code a paper certificate is needed. Next step: Show your paper certificate and ID at the staff desk."""
+    """R19: No status was found; please show a paper certificate. Next step: Show your paper certificate and ID at the staff desk."""
     REASON_GUARDIAN_NEEDED: _Reason.ValueType  # 54
-    """R20: A child or older person passes with their family. Next step: Follow your family through, or go to the staff desk."""
+    """R20: Children pass with their family. Next step: Follow your family through, or go to the staff desk."""
     REASON_LOCAL_CODE_REQUIRED: _Reason.ValueType  # 55
     """D08: This city accepts only its own code. Next step: Apply for this city's code, or go to the staff desk."""
     REASON_STATION_CLOSED: _Reason.ValueType  # 56
@@ -151,7 +151,7 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     REASON_CODE_FROM_FUTURE: _Reason.ValueType  # 63
     """Q10: The code's time lies in the future. Next step: Check your phone's clock and refresh, or tap your ID card."""
     REASON_CODE_REPLAYED: _Reason.ValueType  # 64
-    """Q11: This code was just used at another gate. Next step: Refresh your code, or tap your ID card."""
+    """Q11: This code has just been used. Next step: Refresh your code, or tap your ID card."""
     REASON_CODE_NOT_AUTHENTIC: _Reason.ValueType  # 65
     """Q12: The code's signature is not valid. Next step: Tap your ID card, or go to the staff desk."""
     REASON_CODE_KEY_MISSING: _Reason.ValueType  # 66
@@ -161,7 +161,7 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     REASON_CODE_TRAVEL_DISABLED: _Reason.ValueType  # 68
     """Q15: The code is not enabled for travel. Next step: Tap your ID card, or go to the staff desk."""
     REASON_CODE_OF_ANOTHER: _Reason.ValueType  # 69
-    """Q16: The code and the card are of two people. Next step: Show your own code and card."""
+    """Q16: The code and the card belong to different people. Next step: Show your own code and card."""
     REASON_CODE_NOT_KNOWN: _Reason.ValueType  # 70
     """Q17: The issuing region does not know this code. Next step: Refresh the code, or tap your ID card."""
     REASON_CERTIFICATE_NEEDS_CARD: _Reason.ValueType  # 71
@@ -171,7 +171,7 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     REASON_CERTIFICATE_NOT_AUTHENTIC: _Reason.ValueType  # 73
     """P03: The certificate could not be verified. Next step: Please go to the staff desk."""
     REASON_CERTIFICATE_OF_ANOTHER: _Reason.ValueType  # 74
-    """P04: The certificate and the card are of two people. Next step: Show your own certificate and card."""
+    """P04: The certificate and the card belong to different people. Next step: Show your own certificate and card."""
     REASON_CERTIFICATE_UNREADABLE: _Reason.ValueType  # 75
     """P05: The certificate cannot be read. Next step: Scan again, or go to the staff desk."""
 
@@ -199,9 +199,9 @@ REASON_STATUS_NOT_CLAIMED: Reason.ValueType  # 7
 REASON_STATUS_UNKNOWN: Reason.ValueType  # 8
 """R06: Your status is not known. Next step: Please register at the staff desk."""
 REASON_NOT_LISTED: Reason.ValueType  # 9
-"""R07: No record was found. Next step: Show your health code, or go to the staff desk."""
+"""R07: No record was found. Next step: Show your health code; if you have, go to the staff desk."""
 REASON_NOT_COVERED: Reason.ValueType  # 10
-"""R08: This station has no data of your region. Next step: Please register at the staff desk."""
+"""R08: This station has no health code data for you. Next step: Please register at the staff desk."""
 REASON_FEED_EXPIRED: Reason.ValueType  # 11
 """R09: Our data is out of date; this is not your fault. Next step: Please go to the staff desk."""
 REASON_STORE_DAMAGED: Reason.ValueType  # 12
@@ -243,7 +243,7 @@ REASON_CODE_TOO_LONG: Reason.ValueType  # 29
 REASON_CODE_UNREADABLE: Reason.ValueType  # 30
 """Q08: The code cannot be read. Next step: Brighten the screen and try again, or tap your ID card."""
 REASON_ALREADY_PASSED: Reason.ValueType  # 31
-"""D02: This card has just been used here. Next step: If that was not you, go to the staff desk."""
+"""D02: This card or code has just been used here. Next step: If that was not you, go to the staff desk."""
 REASON_LANE_CLOSED: Reason.ValueType  # 32
 """L01: This lane is closed. Next step: Please use another lane."""
 REASON_LANE_MAINTENANCE: Reason.ValueType  # 33
@@ -285,11 +285,11 @@ REASON_RULE_FAILED: Reason.ValueType  # 50
 REASON_ISSUER_UNREACHABLE: Reason.ValueType  # 51
 """R17: The issuing region cannot be reached; this is not your fault. Next step: Please register with your ID at the staff desk."""
 REASON_NOT_RECOGNISED_HERE: Reason.ValueType  # 52
-"""R18: This region's code is not yet recognised here. Next step: Tap your ID card, or go to the staff desk."""
+"""R18: This region's code is not yet recognised here. Next step: Tap your ID card; if you have, go to the staff desk."""
 REASON_SLIP_NEEDED: Reason.ValueType  # 53
-"""R19: Without a code a paper certificate is needed. Next step: Show your paper certificate and ID at the staff desk."""
+"""R19: No status was found; please show a paper certificate. Next step: Show your paper certificate and ID at the staff desk."""
 REASON_GUARDIAN_NEEDED: Reason.ValueType  # 54
-"""R20: A child or older person passes with their family. Next step: Follow your family through, or go to the staff desk."""
+"""R20: Children pass with their family. Next step: Follow your family through, or go to the staff desk."""
 REASON_LOCAL_CODE_REQUIRED: Reason.ValueType  # 55
 """D08: This city accepts only its own code. Next step: Apply for this city's code, or go to the staff desk."""
 REASON_STATION_CLOSED: Reason.ValueType  # 56
@@ -309,7 +309,7 @@ REASON_CODE_EXPIRED: Reason.ValueType  # 62
 REASON_CODE_FROM_FUTURE: Reason.ValueType  # 63
 """Q10: The code's time lies in the future. Next step: Check your phone's clock and refresh, or tap your ID card."""
 REASON_CODE_REPLAYED: Reason.ValueType  # 64
-"""Q11: This code was just used at another gate. Next step: Refresh your code, or tap your ID card."""
+"""Q11: This code has just been used. Next step: Refresh your code, or tap your ID card."""
 REASON_CODE_NOT_AUTHENTIC: Reason.ValueType  # 65
 """Q12: The code's signature is not valid. Next step: Tap your ID card, or go to the staff desk."""
 REASON_CODE_KEY_MISSING: Reason.ValueType  # 66
@@ -319,7 +319,7 @@ REASON_CODE_TIME_UNCHECKED: Reason.ValueType  # 67
 REASON_CODE_TRAVEL_DISABLED: Reason.ValueType  # 68
 """Q15: The code is not enabled for travel. Next step: Tap your ID card, or go to the staff desk."""
 REASON_CODE_OF_ANOTHER: Reason.ValueType  # 69
-"""Q16: The code and the card are of two people. Next step: Show your own code and card."""
+"""Q16: The code and the card belong to different people. Next step: Show your own code and card."""
 REASON_CODE_NOT_KNOWN: Reason.ValueType  # 70
 """Q17: The issuing region does not know this code. Next step: Refresh the code, or tap your ID card."""
 REASON_CERTIFICATE_NEEDS_CARD: Reason.ValueType  # 71
@@ -329,7 +329,7 @@ REASON_CERTIFICATE_EXPIRED: Reason.ValueType  # 72
 REASON_CERTIFICATE_NOT_AUTHENTIC: Reason.ValueType  # 73
 """P03: The certificate could not be verified. Next step: Please go to the staff desk."""
 REASON_CERTIFICATE_OF_ANOTHER: Reason.ValueType  # 74
-"""P04: The certificate and the card are of two people. Next step: Show your own certificate and card."""
+"""P04: The certificate and the card belong to different people. Next step: Show your own certificate and card."""
 REASON_CERTIFICATE_UNREADABLE: Reason.ValueType  # 75
 """P05: The certificate cannot be read. Next step: Scan again, or go to the staff desk."""
 Global___Reason: _TypeAlias = Reason  # noqa: Y015

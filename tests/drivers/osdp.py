@@ -2,9 +2,12 @@
 
 import asyncio
 import contextlib
+import os
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
+
+import osdp
 
 from drivers import registry
 from drivers.contract import CardNumberReport, DeviceReport, Down, Up
@@ -13,6 +16,26 @@ from drivers.simulated.ports import Session
 
 KEY = bytes(range(1, 17))
 OTHER_KEY = bytes(range(2, 18))
+
+
+class PtyEnd(osdp.Channel):  # type: ignore[misc] # ships no types
+    """One end of a pty, for libosdp's own peripheral device."""
+
+    def __init__(self, fd: int) -> None:
+        super().__init__()
+        self.fd = fd
+
+    def read(self, max_bytes: int) -> bytes:
+        try:
+            return os.read(self.fd, max_bytes)
+        except BlockingIOError:
+            return b""
+
+    def write(self, buf: bytes) -> int:
+        return os.write(self.fd, buf)
+
+    def flush(self) -> None:
+        pass
 
 
 class Bench:

@@ -13,34 +13,16 @@ from pathlib import Path
 import osdp
 import pytest
 
-from drivers.contract import CardNumberReport, DeviceFault, Down, ReadProblem, Unread, Up
+from drivers.contract import CardNumberReport, DeviceFault, Down, ReadProblem, Unread, Up, Vitals
 from drivers.readers.osdp import key
 from drivers.simulated.osdp import OsdpKnobs, SimulatedOsdp, wiegand26
 from drivers.simulated.ports import PtyPort, TcpPort
-from tests.drivers.osdp import KEY, OTHER_KEY, driven, key_file, shared_line
+from tests.drivers.osdp import KEY, OTHER_KEY, PtyEnd, driven, key_file, shared_line
 
+# What `proved_by` of its driver.toml rests on: osdp.PeripheralDevice in its own thread.
+PROVES = [("osdp", "libosdp PD")]
 BACK_S = 2.0  # issue 5: recovery within 2 s of the device's return
 CARDS = 60  # devices.md 4.3
-
-
-class _End(osdp.Channel):  # type: ignore[misc] # ships no types
-    """One end of a pty, for libosdp's own peripheral device."""
-
-    def __init__(self, fd: int) -> None:
-        super().__init__()
-        self.fd = fd
-
-    def read(self, max_bytes: int) -> bytes:
-        try:
-            return os.read(self.fd, max_bytes)
-        except BlockingIOError:
-            return b""
-
-    def write(self, buf: bytes) -> int:
-        return os.write(self.fd, buf)
-
-    def flush(self) -> None:
-        pass
 
 
 @pytest.mark.parametrize("secure", [True, False], ids=["secure channel", "plain"])
@@ -50,7 +32,7 @@ def test_no_card_of_libosdps_own_device_is_lost_or_doubled(tmp_path: Path, secur
     tty.setraw(slave)
     os.set_blocking(master, False)
     flags = [osdp.LibFlag.EnforceSecure] if secure else []
-    info = osdp.PDInfo(3, _End(master), scbk=KEY if secure else None, flags=flags)
+    info = osdp.PDInfo(3, PtyEnd(master), scbk=KEY if secure else None, flags=flags)
     able = [(osdp.Capability.CardDataFormat, 1, 1), (osdp.Capability.Readers, 1, 1)]
     able += [(osdp.Capability.CommunicationSecurity, 1, 1)] if secure else []
     device = osdp.PeripheralDevice(info, osdp.PDCapabilities(able), log_level=osdp.LogLevel.Emergency)
@@ -69,6 +51,10 @@ def test_no_card_of_libosdps_own_device_is_lost_or_doubled(tmp_path: Path, secur
                     await bench.until(lambda at=at: len(bench.numbers) > at)  # type: ignore[misc]
             assert bench.numbers == numbers
             assert len(bench.states) == 1
+            await bench.until(lambda: any(isinstance(report, Vitals) for report in bench.reports))
+            vitals = next(report for report in bench.reports if isinstance(report, Vitals))
+            assert 5 <= len(vitals.took_s) <= 50
+            assert all(0 < took_s < 0.2 for took_s in vitals.took_s)
 
     try:
         asyncio.run(story())
@@ -276,7 +262,11 @@ def test_a_bad_read_is_said_and_a_resting_card_only_once(tmp_path: Path) -> None
             reader.present(26, wiegand26(2))
             await bench.until(lambda: "2" in bench.numbers)
             cards = [CardNumberReport(number, 26, "wiegand-26") for number in ("1", "2")]
-            assert bench.reports[1:] == [cards[0], Unread(ReadProblem.CARD_UNREADABLE), cards[1]]
+            assert [report for report in bench.reports[1:] if not isinstance(report, Vitals)] == [
+                cards[0],
+                Unread(ReadProblem.CARD_UNREADABLE),
+                cards[1],
+            ]
 
     asyncio.run(story())
 

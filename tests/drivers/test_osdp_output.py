@@ -2,10 +2,14 @@
 
 import asyncio
 import contextlib
+import os
+import pty
 import time
+import tty
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import osdp
 import pytest
 
 from drivers.contract import Answer, DeviceFault, Direction, Down, Emergency, Passed, Ready, Up
@@ -14,8 +18,10 @@ from drivers.readers.osdp.panel import ANSWER_S
 from drivers.simulated.osdp import SimulatedOsdp
 from drivers.simulated.osdp_output import FIRE, PASSED, pass_through
 from drivers.simulated.ports import PtyPort, TcpPort
-from tests.drivers.osdp import KEY, Bench, driven, key_file, shared_line
+from tests.drivers.osdp import KEY, Bench, PtyEnd, driven, key_file, shared_line
 
+# What `proved_by` of its driver.toml rests on: osdp.PeripheralDevice in its own thread.
+PROVES = [("osdp-output", "libosdp PD")]
 WIRED: dict[str, object] = {"passed_input": PASSED, "passed_exit_input": 1, "fire_input": FIRE, "ready_input": 5}
 OUT = 0x68
 
@@ -53,6 +59,43 @@ def test_a_release_is_a_pulse_that_the_device_ends(tmp_path: Path, secure: bool)
             assert bench.reports.count(Passed(Direction.ENTRY)) == 1
 
     asyncio.run(story())
+
+
+def test_libosdps_own_device_opens_once_for_a_release_and_tells_who_passed(tmp_path: Path) -> None:
+    """osdp.PeripheralDevice in its own thread, across a pty: the command as it was meant, inputs as they were told."""
+    master, slave = pty.openpty()
+    tty.setraw(slave)
+    os.set_blocking(master, False)
+    info = osdp.PDInfo(4, PtyEnd(master), scbk=KEY, flags=[osdp.LibFlag.EnforceSecure])
+    able = [(osdp.Capability.OutputControl, 1, 2), (osdp.Capability.ContactStatusMonitoring, 1, 2)]
+    able.append((osdp.Capability.CommunicationSecurity, 1, 1))
+    device = osdp.PeripheralDevice(info, osdp.PDCapabilities(able), log_level=osdp.LogLevel.Emergency)
+    device.start()
+
+    def tell(*levels: int) -> None:
+        report = {"event": osdp.Event.Status, "type": osdp.StatusReportType.Input, "report": bytes(levels)}
+        device.submit_event(report)
+
+    async def story() -> None:
+        given: dict[str, object] = {"passed_input": 0, "fire_input": 1, "unit": 4, "scbk_file": key_file(tmp_path)}
+        tell(0, 1)
+        async with driven(os.ttyname(slave), "osdp-output", **given) as bench:
+            await bench.up()
+            assert await bench.device.release(Direction.ENTRY, 2.0) is Answer.ACCEPTED
+            tell(1, 1)
+            await bench.reported(Passed(Direction.ENTRY))
+            tell(0, 0)
+            await bench.reported(Emergency(True))
+
+    try:
+        asyncio.run(story())
+        asked = [device.get_command(timeout=-1) for _ in range(device.command_queue.qsize())]
+        outputs = [one for one in asked if one["command"] == osdp.Command.Output]
+        assert outputs == [{"command": osdp.Command.Output, "output_no": 0, "control_code": 5, "timer_count": 3}]
+    finally:
+        device.teardown()
+        os.close(master)
+        os.close(slave)
 
 
 def test_thirty_releases_are_carried_out_once_each(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gate.policy.certlogic import Failure, compiled, evaluate, validate
+from gate.policy.certlogic import Failure, compiled, condition, evaluate, validate
 from gate.policy.certlogic.expression import PATH_MAX, TEXT_MAX
 from gate.policy.certlogic.operations import OPERATIONS, UVCI_MAX
 from gate.policy.certlogic.values import DEPTH_MAX, INTEGER_MAX, WORK_MAX
@@ -43,6 +43,18 @@ def test_an_assertion_of_the_suite_holds(assertion: certlogic.Assertion) -> None
     """The expression has the value that the specification's suite expects, of the same JSON type."""
     assert json.dumps(evaluate(assertion.expression, assertion.data)) == json.dumps(assertion.expected)
     assert validate(assertion.expression) == []
+
+
+@pytest.mark.parametrize("assertion", ASSERTIONS, ids=lambda each: each.name)
+def test_a_condition_is_the_truth_of_the_value(assertion: certlogic.Assertion) -> None:
+    """True and False as the specification has truthy and falsy; what is neither, a date-time, is a Failure."""
+    value = evaluate(assertion.expression, assertion.data)
+    told = condition(assertion.expression)(assertion.data)
+    if isinstance(told, Failure):
+        assert isinstance(value, str | float)
+        assert "truthy" in told.why
+    else:
+        assert told is bool(value)
 
 
 @pytest.mark.parametrize("case", JUDGEMENTS, ids=lambda each: each.name)

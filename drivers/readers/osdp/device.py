@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Mapping
 
-from drivers.contract import CardNumberReport, DeviceFault, Down, ReportSink, Up
+from drivers.contract import CardNumberReport, DeviceFault, Down, ReportSink, Up, Vitals
 from drivers.readers.osdp.bus import join_bus, leave_bus
 from drivers.readers.osdp.codec import card_report
 from drivers.readers.osdp.key import read_key
@@ -52,6 +52,8 @@ class OsdpReader:
         match heard:
             case Online(detail=detail):
                 self._report(Up(detail))
+            case Vitals():
+                self._report(heard)
             case Offline(fault=fault, detail=detail):
                 self._report(Down(fault, detail))
             case CardSeen(form=form, bits=bits, data=data):

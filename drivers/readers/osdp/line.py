@@ -8,9 +8,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from drivers.contract import DeviceFault
 from drivers.readers.osdp.codec import CHALLENGE, NAK, OUT, POLL, Frames, read_frame
 from drivers.readers.osdp.wire import Wire
 from drivers.transport import PortError
+from drivers.vitals import VitalSigns
 
 READ_BYTES = 4096  # several replies; at 230400 Bd a tick of 3 ms brings 70 bytes
 _NEVER = float("-inf")
@@ -53,6 +55,7 @@ class Traffic:
     asked: int = 0  # code of the last command
     nak_s: float = _NEVER
     polled_s: float = _NEVER  # a poll was answered, and not refused
+    vitals: VitalSigns = field(default_factory=VitalSigns)
     challenged_s: float = _NEVER  # the beginning of a secure channel was sent
 
 
@@ -99,6 +102,8 @@ class Channel:
             self.swallowed.add(frame.address)
             return len(data)
         known = self.traffic.setdefault(frame.address, Traffic())
+        if known.heard_s < known.sent_s:
+            known.vitals.failed(DeviceFault.NO_ANSWER)
         known.sent_s, known.asked = now_s, frame.code
         if frame.code == CHALLENGE:
             known.challenged_s = now_s
@@ -125,6 +130,7 @@ class Channel:
             self._replies += frame.raw
             known = self.traffic.setdefault(frame.address, Traffic())
             known.heard_s = now_s
+            known.vitals.good(now_s - known.sent_s)
             if frame.code == NAK:
                 known.nak_s = now_s
             elif known.asked == POLL:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from drivers.contract import Answer, DeviceFault
+from drivers.contract import Answer, DeviceFault, DeviceReport
 from drivers.readers.osdp.line import Channel, Order, Traffic
 from drivers.transport import PortError
 
@@ -56,7 +56,7 @@ class InputsSeen:
     levels: tuple[int, ...]
 
 
-Heard = Online | Offline | CardSeen | InputsSeen
+Heard = Online | Offline | CardSeen | InputsSeen | DeviceReport  # a report is passed on as it is
 
 
 class _State(enum.Enum):
@@ -194,6 +194,7 @@ class Panel:
                 else:
                     self._submit(index, member)
                     self._ask_inputs(index, member)
+                    known.vitals.tell(member.hear, now_s)
             # libosdp calls a device online that then refuses every poll, because it wants a secure channel.
             case _State.TRYING if good and known.polled_s >= member.since_s:
                 self._arrived(index, member, now_s)

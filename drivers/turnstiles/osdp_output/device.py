@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Mapping
 
-from drivers.contract import Answer, DeviceFault, Direction, Down, ReportSink, Up
+from drivers.contract import Answer, DeviceFault, Direction, Down, ReportSink, Up, Vitals
 from drivers.readers.osdp.bus import Bus, join_bus, leave_bus
 from drivers.readers.osdp.key import read_key
 from drivers.readers.osdp.panel import Heard, InputsSeen, Member, Offline, Online
@@ -65,6 +65,8 @@ class OsdpTurnstile:
         match heard:
             case Online(detail=detail):
                 self._came(detail)
+            case Vitals() if self._up:
+                self._report(heard)
             case Offline(fault=fault, detail=detail):
                 self._wait_no_more()
                 self._down(fault, detail)

@@ -1,6 +1,6 @@
 """CertLogic 1.3.3, the language of a rule's `when`: total, free of side effects, bounded in depth, size and work.
 
-    when = compiled({"in": ["ZJ", {"var": "says.GREEN"}]})      # once, when the rules are read
+    when = condition({"in": ["ZJ", {"var": "says.GREEN"}]})     # once, when the rules are read
     when({"says": {"GREEN": ["ZJ"]}})                           # True, for every passenger
 
 What the specification calls an error is a value here, `Failure`, so that no rule can stop a lane. Where the
@@ -8,7 +8,7 @@ specification is silent: date-times leave as text (2020-03-26T00:00:00.000Z); `1
 JavaScript; `===` of two arrays, objects or date-times is an error, and so is a number with decimals as a condition.
 """
 
-from gate.policy.certlogic.expression import compiled, evaluate, validate
+from gate.policy.certlogic.expression import compiled, condition, evaluate, validate
 from gate.policy.certlogic.values import Failure, Json
 
-__all__ = ["Failure", "Json", "compiled", "evaluate", "validate"]
+__all__ = ["Failure", "Json", "compiled", "condition", "evaluate", "validate"]

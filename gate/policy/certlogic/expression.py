@@ -1,11 +1,11 @@
 """Reading a CertLogic expression: once over it, noting what is wrong with it and compiling what is right."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from gate.policy.certlogic.datetimes import UNITS
 from gate.policy.certlogic.operations import OPERATIONS, Operation, Part, var
-from gate.policy.certlogic.values import DEPTH_MAX, INTEGER_MAX, WORK_MAX, EvaluationError, Failure, Json, answer
+from gate.policy.certlogic.values import DEPTH_MAX, INTEGER_MAX, WORK_MAX, EvaluationError, Failure, Json, answer, truth
 
 TEXT_MAX = 4096  # characters of a literal: as long as the longest code that could be compared with it
 PATH_MAX = 256  # characters of a data access: the suite's longest has 24
@@ -27,17 +27,36 @@ def validate(expression: object) -> list[str]:
 
 def compiled(expression: object) -> Callable[[object], Json | Failure]:
     """The function that an expression is; of an invalid one, a function that always fails. It never raises."""
+    return _guarded(expression, _value)
+
+
+def condition(expression: object) -> Callable[[object], bool | Failure]:
+    """Whether an expression is truthy in a data context, as a function; nothing is copied out. It never raises."""
+    return _guarded(expression, _truth)
+
+
+def _value(value: Any, work: list[int]) -> Json:
+    return value if value is True or value is False else answer(value, work)
+
+
+def _truth(value: Any, work: list[int]) -> bool:
+    return value if value is True or value is False else truth(value, "$")
+
+
+_T = TypeVar("_T")
+
+
+def _guarded(expression: object, out: Callable[[Any, list[int]], _T]) -> Callable[[object], _T | Failure]:
     reading = _Reading()
     code = reading.part(expression, "$", 1).code
     if reading.problems:
         failure = Failure(reading.problems[0])
         return lambda data: failure
 
-    def run(data: object) -> Json | Failure:
+    def run(data: object) -> _T | Failure:
         work = [WORK_MAX]
         try:
-            value = code(data, work)
-            return value if value is True or value is False else answer(value, work)
+            return out(code(data, work), work)
         except EvaluationError as error:
             return Failure(str(error))
         except Exception:  # JSON raises nothing else (a test proves it); an object with methods of its own may

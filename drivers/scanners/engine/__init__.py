@@ -1,0 +1,1 @@
+"""QR engines that take orders and answer them: Newland, Honeywell, GM65 class."""

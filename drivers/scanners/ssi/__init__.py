@@ -1,0 +1,1 @@
+"""Zebra scanners that speak packets of the Simple Serial Interface."""

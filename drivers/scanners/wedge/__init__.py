@@ -1,0 +1,1 @@
+"""Scanners that type their codes as a keyboard does."""

@@ -1,0 +1,1 @@
+"""Digicon Tx1500 and CATRAX turnstiles on their serial port."""

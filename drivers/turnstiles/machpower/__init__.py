@@ -1,0 +1,1 @@
+"""Mach Power electric tripods on RS-485."""
