@@ -194,3 +194,12 @@ class Turnstile(Device, Protocol):
 
     async def end_hold(self) -> Answer:
         """Return to one person per release. Callers never send it during an emergency; a driver refuses it then too."""
+
+
+class NormallyOpen(Turnstile, Protocol):
+    """A turnstile that can stand open at rest: its barrier closes only on a refusal."""
+
+    refuses: bool  # whether it is wired so
+
+    async def refuse(self) -> Answer:
+        """Close for a while, on nobody, then stand open again; a release opens at once. Refused in an emergency."""

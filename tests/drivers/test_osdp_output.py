@@ -276,6 +276,9 @@ def test_the_channel_lets_no_output_out_without_an_order() -> None:
     written: list[bytes] = []
 
     class _Wire:
+        def refuse_to_wait(self) -> None:
+            pass
+
         def write(self, data: bytes) -> None:
             written.append(data)
 

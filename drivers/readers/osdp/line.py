@@ -98,7 +98,7 @@ class Channel:
             return len(data)
         self._frames.drop()  # half duplex: nothing more comes of what was asked before
         self._replies.clear()
-        if frame.code == OUT and not self._may_go(frame.address, now_s):
+        if frame.code == OUT and not self._may_go(self.wire, frame.address, now_s):
             self.swallowed.add(frame.address)
             return len(data)
         known = self.traffic.setdefault(frame.address, Traffic())
@@ -116,7 +116,12 @@ class Channel:
     def flush(self) -> None:
         """Nothing is kept back that could be flushed."""
 
-    def _may_go(self, address: int, now_s: float) -> bool:
+    def _may_go(self, wire: Wire, address: int, now_s: float) -> bool:
+        try:
+            wire.refuse_to_wait()
+        except PortError as error:
+            self.lost = error
+            return False
         order = self.orders.get(address)
         return order is not None and order.start(now_s)
 

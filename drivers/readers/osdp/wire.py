@@ -7,6 +7,7 @@ import socket
 import termios
 
 from drivers.contract import DeviceFault
+from drivers.next_hop import would_wait
 from drivers.transport import (
     OPEN_TIMEOUT_S,
     PortError,
@@ -49,6 +50,17 @@ class Wire:
             raise PortError(DeviceFault.PORT_LOST, f"port lost: {error}") from error
         if taken != len(data):
             raise PortError(DeviceFault.PORT_LOST, "port lost: it accepts no bytes")
+
+    def refuse_to_wait(self) -> None:
+        """Raise PortError when the kernel would keep what is sent now and deliver it late (drivers.next_hop)."""
+        if isinstance(self._port, SerialPort):
+            return
+        try:
+            waits = would_wait(self._port)
+        except OSError as error:
+            raise PortError(DeviceFault.PORT_LOST, f"port lost: {error}") from error
+        if waits:
+            raise PortError(DeviceFault.PORT_LOST, "port lost: the device is not found on its network: check its cable")
 
     def close(self) -> None:
         """Close at once; unsent bytes are destroyed, not delivered late."""
