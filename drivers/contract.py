@@ -92,6 +92,15 @@ class CodeReport:
 
 
 @dataclass(frozen=True, slots=True)
+class CardNumberReport:
+    """A card told its number and nothing else: a transit or citizen card read as Wiegand bits or as text."""
+
+    number: str = field(repr=False)  # personal data; digits without leading zeros, or the text as sent
+    bits: int  # how many bits the reader sent, parity included
+    format: str  # "wiegand-26", …; "raw": bits of a layout that is not known; "ascii"
+
+
+@dataclass(frozen=True, slots=True)
 class Unread:
     """Something was presented and could not be read."""
 
@@ -132,7 +141,18 @@ class Emergency:
 
 
 DeviceReport = (
-    Up | Down | Vitals | CardReport | CodeReport | Unread | Passed | Tailgating | Occupied | Ready | Emergency
+    Up
+    | Down
+    | Vitals
+    | CardReport
+    | CodeReport
+    | CardNumberReport
+    | Unread
+    | Passed
+    | Tailgating
+    | Occupied
+    | Ready
+    | Emergency
 )
 ReportSink = Callable[[DeviceReport], None]
 
@@ -153,7 +173,7 @@ class Device(Protocol):
 
 
 class CardReader(Device, Protocol):
-    """Reports `CardReport` and `Unread`; takes no commands."""
+    """Reports `CardReport` or `CardNumberReport`, and `Unread`; takes no commands."""
 
 
 class CodeScanner(Device, Protocol):

@@ -60,6 +60,7 @@ class DriverInfo:
     unproved: tuple[str, ...]  # what no source or device has confirmed
     settings: Mapping[str, Setting]
     knobs: Mapping[str, Setting]  # what `simulate` may be told, with the faults of its cable
+    bus: str = ""  # drivers of one bus may share a port, each with its own unit address; "" none
 
 
 @functools.cache
@@ -91,6 +92,7 @@ def _parse(raw: dict[str, Any], kind: str, package: str) -> DriverInfo:
         unproved=tuple(head.get("unproved", ())),
         settings=settings,
         knobs={**_parse_settings(raw.get("knobs", {})), **wire},
+        bus=head.get("bus", ""),
     )
 
 

@@ -149,7 +149,7 @@ async def _open_tcp(protocol: asyncio.BaseProtocol, address: TcpAddress) -> asyn
     except OSError as error:
         reason = error.strerror or str(error)
         raise PortError(DeviceFault.PORT_MISSING, f"{where}: {reason}: check power, cable and address") from error
-    _forbid_late_delivery(transport.get_extra_info("socket"))
+    forbid_late_delivery(transport.get_extra_info("socket"))
     return transport
 
 
@@ -164,7 +164,7 @@ def refuse_to_wait(transport: asyncio.BaseTransport) -> None:
     raise PortError(DeviceFault.PORT_LOST, "port lost: the device is not found on its network: check its cable")
 
 
-def _forbid_late_delivery(sock: socket.socket) -> None:
+def forbid_late_delivery(sock: socket.socket) -> None:
     """Make the kernel drop what was not acknowledged in time or is unsent at close (devices.md 3.4)."""
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, TCP_USER_TIMEOUT_MS)
@@ -174,7 +174,7 @@ def _forbid_late_delivery(sock: socket.socket) -> None:
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, TCP_KEEPALIVE_S)
 
 
-class _Port(serial.Serial):  # type: ignore[misc] # pyserial ships no types
+class SerialPort(serial.Serial):  # type: ignore[misc] # pyserial ships no types
     """A serial port that says when it takes no more bytes."""
 
     def write(self, data: bytes) -> int:
@@ -207,17 +207,18 @@ async def _open_serial(protocol: asyncio.BaseProtocol, path: str, baud: int, par
     loop = asyncio.get_running_loop()
     try:
         async with asyncio.timeout(OPEN_TIMEOUT_S):  # in a thread: setting a USB adapter's speed takes its time
-            port = await loop.run_in_executor(None, partial(_Port, path, baud, parity=parity, exclusive=True))
+            port = await loop.run_in_executor(None, partial(SerialPort, path, baud, parity=parity, exclusive=True))
     except TimeoutError as error:
         raise PortError(DeviceFault.PORT_LOST, f"{path} does not open: unplug its adapter and plug it again") from error
     except OSError as error:  # SerialException is one
-        raise _serial_error(path, error) from error
+        raise serial_error(path, error) from error
     port.timeout = port.write_timeout = 0
     transport: asyncio.Transport = _SerialTransport(loop, protocol, port)
     return transport
 
 
-def _serial_error(path: str, error: OSError) -> PortError:
+def serial_error(path: str, error: OSError) -> PortError:
+    """What an error of opening `path` means, and what to do."""
     if error.errno in (errno.EACCES, errno.EPERM):
         return PortError(DeviceFault.PORT_DENIED, f"{path}: permission denied: add the service's user to group dialout")
     if error.errno in (errno.EBUSY, errno.EAGAIN):

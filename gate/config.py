@@ -439,7 +439,7 @@ def _may_share(path: str, place: str, device: Device, other: tuple[str, str, Dev
     other_path, other_place, first = other
     unit, other_unit = device.settings.get("unit"), first.settings.get("unit")
     # A port without unit addresses carries one device; with them, one of each.
-    if None in (unit, other_unit) or unit == other_unit or device.driver != first.driver:
+    if None in (unit, other_unit) or unit == other_unit or not _one_bus(device.driver, first.driver):
         shown = place if path.endswith(".port") else "it"
         raise ConfigError(path, f"{shown} is already used by {other_path}: give each device its own port or unit")
     if place != other_place:
@@ -449,6 +449,11 @@ def _may_share(path: str, place: str, device: Device, other: tuple[str, str, Dev
         if mine != theirs:
             where = f"{path.removesuffix('.port')}.{key}"
             raise ConfigError(where, f"is {mine!r}, but {other_path} has {theirs!r} on the same port: make them equal")
+
+
+def _one_bus(driver: str, other: str) -> bool:
+    """Whether devices of these drivers may stand on one port: of one make, or of one bus."""
+    return driver == other or registry.driver(driver).bus == registry.driver(other).bus != ""
 
 
 def _distinct_addresses(config: Config) -> None:

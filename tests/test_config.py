@@ -242,6 +242,15 @@ def test_two_drivers_cannot_share_a_port(folder: Path) -> None:
         parse(lanes(relay("/dev/ttyUSB0", unit=7), scanner), folder)
 
 
+def test_a_reader_and_a_turnstile_of_one_bus_share_a_port(folder: Path) -> None:
+    """OSDP devices of two drivers, each with its own unit; not with one unit, and not with a device of another bus."""
+    reader, gate = (f'driver = "{name}"\nport = "/dev/ttyUSB0"\nunit = 1' for name in ("osdp", "osdp-output"))
+    assert len(parse(lanes(reader, gate.replace("unit = 1", "unit = 2")), folder).lanes) == 2
+    for other in (gate, relay("/dev/ttyUSB0", unit=2), reader):
+        with pytest.raises(ConfigError, match="already used"):
+            parse(lanes(reader, other), folder)
+
+
 @pytest.mark.parametrize("setting", ["baud = 19200", 'parity = "E"', "timeout_ms = 700"])
 def test_a_bus_has_one_speed(setting: str, folder: Path) -> None:
     """Two units of one port with other baud, parity or patience: the port is opened once, so one of them is wrong."""

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from drivers import registry
-from drivers.contract import CardReport, CodeReport, Down, Emergency, Passed, Up
+from drivers.contract import CardNumberReport, CardReport, CodeReport, Down, Emergency, Passed, Up
 from tests.conformance.plug import BACK_S, CASE_NAMES, CASES, START_S, Plug, at_work
 
 pytestmark = pytest.mark.parametrize(("info", "kind"), CASES, ids=CASE_NAMES)
@@ -47,7 +47,9 @@ def test_noise_in_its_place_harms_nothing(info: registry.DriverInfo, kind: str, 
             await plug.plug()
             await run.until(lambda: run.last_is(Up), BACK_S)
             assert run.late_s < 1.0, "the event loop stood still"
-            false = [report for report in run.said if isinstance(report, CardReport | Passed | Emergency)]
+            false = [
+                report for report in run.said if isinstance(report, CardReport | CardNumberReport | Passed | Emergency)
+            ]
             assert not [report for report in false if not isinstance(report, Emergency) or report.active]
 
     asyncio.run(story())
@@ -62,9 +64,12 @@ def test_it_hides_what_it_read(info: registry.DriverInfo, kind: str, tmp_path: P
         async with at_work(info, plug) as run:
             await run.until(lambda: run.last_is(Up), START_S)
             if info.kind in ("card-reader", "code-scanner"):
-                await run.until(lambda: any(isinstance(r, CardReport | CodeReport) for r in run.said), START_S)
+                await run.until(
+                    lambda: any(isinstance(r, CardReport | CodeReport | CardNumberReport) for r in run.said), START_S
+                )
         for report in run.said:
-            secret = getattr(report, "text", getattr(report, "payload", b""))
+            number = report.number.encode() if isinstance(report, CardNumberReport) else b""
+            secret = getattr(report, "text", getattr(report, "payload", number))
             shown = repr(report) + str(report) + f"{report}"
             assert not secret or all(form not in shown for form in (repr(secret)[2:-1], secret.hex()))
             assert "b'" not in shown

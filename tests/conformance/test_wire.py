@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from drivers import registry
-from drivers.contract import CardReport, CodeReport, Down, Emergency, Passed, Tailgating, Up
+from drivers.contract import CardNumberReport, CardReport, CodeReport, Down, Emergency, Passed, Tailgating, Up
 from drivers.simulated.wire import FAULTS, WireFaults
 from tests.conformance.plug import BACK_S, CASE_NAMES, CASES, START_S, Plug, Run, at_work
 
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.parametrize(
 
 def heard(run: Run) -> int:
     """How many cards or codes."""
-    return sum(isinstance(report, CardReport | CodeReport) for report in run.said)
+    return sum(isinstance(report, CardReport | CodeReport | CardNumberReport) for report in run.said)
 
 
 def well(info: registry.DriverInfo, run: Run, since: int) -> Callable[[], bool]:

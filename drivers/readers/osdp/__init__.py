@@ -1,0 +1,1 @@
+"""OSDP readers by libosdp."""

@@ -1,0 +1,1 @@
+"""A turnstile on the outputs and inputs of an OSDP device."""
