@@ -16,7 +16,13 @@ from typing import Any
 from drivers.contract import Device
 
 SettingValue = str | int | float | bool
-_KINDS = {"readers": "card-reader", "scanners": "code-scanner", "turnstiles": "turnstile"}
+_KINDS = {
+    "readers": "card-reader",
+    "scanners": "code-scanner",
+    "turnstiles": "turnstile",
+    "prompts": "prompt",
+    "thermometers": "thermometer",
+}
 _TYPES: dict[str, type] = {"string": str, "integer": int, "number": float, "boolean": bool}
 
 
@@ -48,7 +54,7 @@ class DriverInfo:
     """One driver: its name in `station.toml`, its kind, and its settings by name."""
 
     name: str
-    kind: str  # card-reader | code-scanner | turnstile
+    kind: str  # card-reader | code-scanner | turnstile | prompt | thermometer
     sentence: str
     package: str
     simulator: str  # module with `simulate(port, options)`; "" when there is none

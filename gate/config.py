@@ -77,7 +77,7 @@ class Device:
 
     name: str
     driver: str
-    kind: str  # card-reader | code-scanner | turnstile
+    kind: str  # card-reader | code-scanner | turnstile | prompt | thermometer
     settings: Mapping[str, SettingValue]
 
 
