@@ -4,7 +4,8 @@
     says = "a green of any Delta issuer passes"
     at = 2020-04-01T08:00:00Z
     region = "330100"                    # of the station; absent: one of Hangzhou
-    presented = "CODE"                   # absent: CARD; beside it code_issuer, code_form, age_group, guardian, day
+    presented = "CODE"                   # absent: CARD; beside it code_issuer, code_form, age_group, guardian, day,
+                                         # temperature
     findings = [{ issuer = "SSM", status = "GREEN", age_h = 1 }]
     conditions = ["CLOCK_UNTRUSTED"]
     verdict = "GRANT"
@@ -48,7 +49,7 @@ from gate.policy.verdict import Reason, Verdict, VerdictKind
 
 _HOUR_S = 3600.0
 _REGION = "330100"
-_GIVEN = frozenset({"presented", "code_issuer", "code_form", "age_group", "guardian", "region", "day"})
+_GIVEN = frozenset({"presented", "code_issuer", "code_form", "age_group", "guardian", "region", "day", "temperature"})
 _CASE = frozenset({"says", "at", "findings", "conditions", "verdict", "reason", "rule"}) | _GIVEN
 _FINDING = frozenset(
     {

@@ -45,7 +45,7 @@ class Lamps:
         return first, max(self.lamps.values()) - first + 1
 
     def wrong(self, sign: Sign, bits: Sequence[bool]) -> list[tuple[int, bool]]:
-        """The lamps that are not as `sign` wants them, by the bits of `span`: what goes off first, then what goes on."""
+        """The lamps that are not as `sign` wants them, by the bits of `span`; what goes off comes first."""
         first, _ = self.span
         wanted = {relay: shown is sign for shown, relay in self.lamps.items()}
         return sorted(
