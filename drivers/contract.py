@@ -31,6 +31,7 @@ class DeviceFault(enum.StrEnum):
     SOURCE_UNREADABLE = "SOURCE_UNREADABLE"  # a camera or picture source gives no frames
     LIBRARY_MISSING = "LIBRARY_MISSING"  # a library or system library that this device needs is not installed
     WORKER_LOST = "WORKER_LOST"  # the device's own process died and is being restarted
+    WRONG_DEVICE = "WRONG_DEVICE"  # another device than the settings name answers: two were swapped
 
 
 class ReadProblem(enum.StrEnum):
@@ -49,6 +50,7 @@ class Up:
     """The device answers; `detail` names model or firmware where it tells them, never anything of a person."""
 
     detail: str = ""
+    identity: str = ""  # the device's own number where it tells one; by it two swapped devices are noticed
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,20 @@ class Down:
 
     fault: DeviceFault
     detail: str = ""
+
+
+VITALS_MAX = 64  # of each in one `Vitals`: more than any device is asked in a second; the rest is not counted
+
+
+@dataclass(frozen=True, slots=True)
+class Vitals:
+    """What came of the questions asked of a device since it last said so: at most once a second, only if it was good.
+
+    Every report but `Down` also means that the device is good; this one says nothing else.
+    """
+
+    took_s: tuple[float, ...] = ()  # of each answered command, from its bytes to its answer, in seconds
+    errors: tuple[DeviceFault, ...] = ()  # of each that failed and did not bring the device down
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +147,18 @@ class Temperature:
 
 
 DeviceReport = (
-    Up | Down | CardReport | CodeReport | Unread | Passed | Tailgating | Occupied | Ready | Emergency | Temperature
+    Up
+    | Down
+    | Vitals
+    | CardReport
+    | CodeReport
+    | Unread
+    | Passed
+    | Tailgating
+    | Occupied
+    | Ready
+    | Emergency
+    | Temperature
 )
 ReportSink = Callable[[DeviceReport], None]
 

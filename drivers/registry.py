@@ -16,6 +16,8 @@ from typing import Any
 from drivers.contract import Device
 
 SettingValue = str | int | float | bool
+# What a driver can claim as proof. The last three name what it was, after a colon: "independent peer: pymodbus server".
+PROOFS = ("simulated", "independent peer", "bench", "field")
 _KINDS = {
     "readers": "card-reader",
     "scanners": "code-scanner",
@@ -58,8 +60,12 @@ class DriverInfo:
     sentence: str
     package: str
     simulator: str  # module with `simulate(port, options)`; "" when there is none
+    probe: str  # module with `identify(settings)`, which asks and changes nothing; "" when it cannot be told by asking
+    asks: bool  # whether it asks its device anything at rest; else "up" says no more than that its port is open
+    proved_by: tuple[str, ...]  # what ran against it: see PROOFS; tests/conformance/test_proofs.py holds it to that
     unproved: tuple[str, ...]  # what no source or device has confirmed
     settings: Mapping[str, Setting]
+    knobs: Mapping[str, Setting]  # what `simulate` may be told, with the faults of its cable
 
 
 @functools.cache
@@ -77,16 +83,31 @@ def drivers() -> Mapping[str, DriverInfo]:
 
 def _parse(raw: dict[str, Any], kind: str, package: str) -> DriverInfo:
     head = raw["driver"]
-    settings = {name: _parse_setting(name, fields) for name, fields in raw.get("settings", {}).items()}
+    settings = _parse_settings(raw.get("settings", {}))
+    wire = _wire_knobs() if "port" in settings and head.get("wire_knobs", True) else {}
     return DriverInfo(
         name=head["name"],
         kind=kind,
         sentence=head["sentence"],
         package=package,
         simulator=head.get("simulator", ""),
+        probe=head.get("probe", ""),
+        asks=head.get("asks", True),
+        proved_by=tuple(head.get("proved_by", ())),
         unproved=tuple(head.get("unproved", ())),
         settings=settings,
+        knobs={**_parse_settings(raw.get("knobs", {})), **wire},
     )
+
+
+@functools.cache
+def _wire_knobs() -> Mapping[str, Setting]:
+    declaration = resources.files("drivers").joinpath("simulated", "wire.toml")
+    return _parse_settings(tomllib.loads(declaration.read_text("utf-8")))
+
+
+def _parse_settings(raw: dict[str, Any]) -> dict[str, Setting]:
+    return {name: _parse_setting(name, fields) for name, fields in raw.items()}
 
 
 def _parse_setting(name: str, fields: dict[str, Any]) -> Setting:
@@ -112,11 +133,20 @@ def nearest(name: str, known: Mapping[str, object]) -> str:
 
 def check_settings(info: DriverInfo, given: Mapping[str, Any]) -> dict[str, SettingValue]:
     """`given` with defaults filled in. Raises SettingError naming the setting, what is wrong and what is allowed."""
+    return _check(info.settings, given, f"driver {info.name!r} has no setting")
+
+
+def check_knobs(info: DriverInfo, given: Mapping[str, Any]) -> dict[str, SettingValue]:
+    """The same for the knobs of its simulator."""
+    return _check(info.knobs, given, f"the simulator of {info.name!r} has no knob")
+
+
+def _check(declared: Mapping[str, Setting], given: Mapping[str, Any], no_such: str) -> dict[str, SettingValue]:
     for key in given:
-        if key not in info.settings:
-            raise SettingError(key, f"driver {info.name!r} has no setting {key!r}{nearest(key, info.settings)}")
+        if key not in declared:
+            raise SettingError(key, f"{no_such} {key!r}{nearest(key, declared)}")
     checked: dict[str, SettingValue] = {}
-    for name, setting in info.settings.items():
+    for name, setting in declared.items():
         if name in given:
             checked[name] = _check_value(setting, given[name])
         elif setting.default is not None:

@@ -6,7 +6,7 @@
     [[issuer.code]]                  # a code whose string is not public, one table a form
     host = "code.example.cn"         # exact; absent: the code is no URL
     pattern = '/q/(?P<token>[0-9a-f]{32})'          # over everything behind the host
-    form = "XKM_PAPER"               # which form of the issuer's issuer.toml; absent: the first not public
+    form = "XKM_PAPER"               # which form of its issuer.toml; absent: its only one that is not public
     [issuer.query]                   # absent: this issuer is never asked
     interface = "jiangsu-verify"     # guangdong-decode | jiangsu-verify | hubei-validate | anhui-id | zhejiang-level
     url = "https://…"                # http:// to loopback only
@@ -89,7 +89,7 @@ class CodePattern:
 
     pattern: str
     host: str = ""  # "": the code is no URL
-    form: str = ""  # "": the first of the issuer's forms whose string is not public
+    form: str = ""  # "": the issuer's only form whose string is not public
 
 
 @dataclass(frozen=True, slots=True)

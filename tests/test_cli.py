@@ -4,8 +4,10 @@ import asyncio
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
+from importlib import resources
 from pathlib import Path
 
 import pytest
@@ -113,6 +115,10 @@ def test_wrong_use_and_outside_failures_have_their_own_status(tmp_path: Path) ->
         (["devices", "simulate", "samv", "--port", "nowhere"], "pty:PATH or tcp:HOST:PORT"),
         (["devices", "probe", "modbus-relay", "--port", "tcp:127.0.0.1"], "tcp:HOST:PORT"),
         (["devices", "probe", "samv", "--port", "x", "--set", "baud"], "NAME=VALUE"),
+        (["devices", "probe", "--port", "tcp:127.0.0.1"], "tcp:HOST:PORT"),
+        (["devices", "simulate", "samv"], "--port is missing"),
+        (["devices", "simulate", "samv", "--port", "pty:x", "--set", "silnt=true"], "did you mean 'silent'"),
+        (["devices", "simulate", "samv", "--port", "pty:x", "--set", "chopped=-1"], "outside 0 to 4096"),
     ],
 )
 def test_wrong_use_is_told_in_one_line(arguments: list[str], says: str, tmp_path: Path) -> None:
@@ -201,6 +207,19 @@ def test_the_shipped_rules_keep_their_promises(tmp_path: Path) -> None:
     assert re.fullmatch(r"14 issuers, \d\d+ rules, \d{3} cases: good\n", done.stdout), done.stdout
 
 
+def test_a_rule_that_names_no_issuer_or_has_no_cases_is_told(tmp_path: Path) -> None:
+    """A mistyped issuer would count nobody for ever, and a rule ships with its cases."""
+    shipped = Path(str(resources.files("gate.policy").joinpath("recognition")))
+    shutil.copytree(shipped, tmp_path / "rules")
+    green = tmp_path / "rules" / "delta" / "green"
+    (green / "rule.toml").write_text((green / "rule.toml").read_text().replace('"SKM"', '"SKN"'))
+    (green / "cases.toml").unlink()
+    done = gate("check-rules", "rules", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "delta/green: names 'SKN', and no issuer.toml has that id" in done.stdout
+    assert "delta/green: has no cases.toml beside it" in done.stdout
+
+
 def test_rules_of_one_s_own_are_checked_with_their_cases(tmp_path: Path) -> None:
     """Good is exit 0; a case that does not hold is exit 1, with its file, its sentence and what was decided instead."""
     _rules(tmp_path, rule_text())
@@ -278,6 +297,65 @@ def test_a_simulated_device_can_be_probed(tmp_path: Path) -> None:
     done = gate("devices", "probe", "samv", "--port", str(tmp_path / "none"), "--seconds", "0.5", cwd=tmp_path)
     assert done.returncode == 1
     assert "PORT_MISSING" in done.stdout
+
+
+def test_what_is_on_a_port_is_found_without_naming_a_driver(tmp_path: Path) -> None:
+    """`devices probe --port` lets every driver ask and says which device it is; exit 1 where nobody knows."""
+    port = tmp_path / "board"
+    command = [sys.executable, "-m", "gate", "devices", "simulate", "modbus-relay", "--port", f"pty:{port}"]
+    simulator = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        assert simulator.stdout is not None
+        assert str(port) in simulator.stdout.readline()
+        done = gate("devices", "probe", "--port", str(port), "--json", cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        told = json.loads(done.stdout)
+        assert told["found"]["driver"] == "modbus-relay"
+        assert "unit 1" in told["found"]["says"]
+        assert [each["driver"] for each in told["tried"]] == ["samv", "modbus-relay"]
+    finally:
+        simulator.kill()
+        simulator.wait()
+    done = gate("devices", "probe", "--port", str(tmp_path / "none"), "--json", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "PORT_MISSING" in json.loads(done.stdout)["trouble"]
+
+
+@pytest.mark.parametrize(
+    ("knob", "says"),
+    [
+        ("silent=true", "NO_ANSWER"),
+        ("garbled_every=1", "PROTOCOL_ERROR"),
+        ("late_ms=3000", "NO_ANSWER"),
+        ("status=102", "NOT_AUTHORISED"),
+        ("pulled_early=true", "CARD_REMOVED"),
+        ("chopped=64", "CardReport"),
+        ("rests_as_found=false", "CardReport"),
+    ],
+)
+def test_a_simulated_device_misbehaves_as_told(tmp_path: Path, knob: str, says: str) -> None:
+    """`devices simulate --set KNOB` is heard by `devices probe`, a JSON line for each report."""
+    port = tmp_path / "reader"
+    command = [sys.executable, "-m", "gate", "devices", "simulate", "samv", "--port", f"pty:{port}"]
+    simulator = subprocess.Popen([*command, "--set", "every_s=0.2", "--set", knob], stdout=subprocess.PIPE, text=True)
+    try:
+        assert simulator.stdout is not None
+        assert str(port) in simulator.stdout.readline()
+        done = gate("devices", "probe", "samv", "--port", str(port), "--seconds", "2.5", "--json", cwd=tmp_path)
+        reports = [json.loads(line) for line in done.stdout.splitlines()]
+        assert any(says in (each["report"], each.get("fault"), each.get("problem")) for each in reports), done.stdout
+        assert not any("text" in each for each in reports)
+    finally:
+        simulator.kill()
+        simulator.wait()
+
+
+def test_knobs_are_listed_with_their_device(tmp_path: Path) -> None:
+    """By `devices list DRIVER` and `devices simulate DRIVER --knobs`: the cable's and its own; and its proofs."""
+    for arguments in (("list", "modbus-relay"), ("simulate", "modbus-relay", "--knobs")):
+        told = gate("devices", *arguments, cwd=tmp_path).stdout
+        assert all(knob in told for knob in ("stuck_passage", "wire_break", "late_ms", "unplug_every_s")), arguments
+    assert "proved by: simulated; independent peer: pymodbus server" in gate("devices", "list", cwd=tmp_path).stdout
 
 
 async def _ask(*arguments: str, stdin: bytes = b"", **environment: str) -> tuple[int, str, str]:

@@ -4,8 +4,15 @@ import asyncio
 import itertools
 from collections.abc import Mapping
 
-from drivers.simulated.ports import Session
-from drivers.simulated.samv import plug_at
+from drivers.simulated.ports import Session, plug_at
+
+# What engines answer to a question of their makers' manuals (drivers/scanners/line/probe.py names the pages).
+MAKERS: Mapping[str, Mapping[bytes, bytes]] = {
+    "none": {},
+    "honeywell": {b"\x16M\r232BAD?.": b"232BAD9\x06."},
+    "newland": {b"~\x010000@SCNMOD*;\x03": b"\x02\x010000@SCNMOD0\x06;\x03"},
+    "zebra": {bytes.fromhex("04A30400FF55"): bytes.fromhex("0EA40000") + b"SIM 1.0 00" + bytes.fromhex("FD36")},
+}
 
 
 class SimulatedLineScanner:
@@ -15,6 +22,7 @@ class SimulatedLineScanner:
         self._suffix = suffix
         self._prefix = prefix
         self._answer = answer  # sent for whatever the driver sends, as engines acknowledge a trigger command
+        self.answers: Mapping[bytes, bytes] = {}  # to these commands, instead
         self._writer: asyncio.StreamWriter | None = None
         self._connected = asyncio.Event()
         self.received = bytearray()  # commands from the driver
@@ -49,7 +57,7 @@ class SimulatedLineScanner:
         try:
             while data := await reader.read(256):
                 self.received += data
-                writer.write(self._answer)
+                writer.write(self.answers.get(data, self._answer))
         finally:
             self._connected.clear()
 
@@ -57,11 +65,13 @@ class SimulatedLineScanner:
 async def simulate(port: str, options: Mapping[str, str]) -> None:
     """`gate devices simulate line-scanner`: a made-up Suishenma code every `every_s` seconds, until cancelled.
 
-    `chunk` bytes go out at a time (0: at once); `noise` is hexadecimal and goes out before every code.
+    `chunk` bytes go out at a time (0: at once); `noise` is hexadecimal and goes out before every code; `maker` is whose
+    questions it answers.
     """
     every_s, chunk = float(options.get("every_s", "5")), int(options.get("chunk", "0"))
     noise = bytes.fromhex(options.get("noise", ""))
     scanner = SimulatedLineScanner()
+    scanner.answers = MAKERS[options.get("maker", "none")]
     async with plug_at(port, scanner.session) as plugged:
         print(f"line-scanner on {plugged.spec}", flush=True)
         for number in itertools.count(1):

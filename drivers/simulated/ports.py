@@ -7,12 +7,17 @@ import asyncio
 import contextlib
 import os
 import pty
+import termios
 import tty
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Self
 
+from drivers.simulated.wire import FAULTS, through
+
 Session = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+UNPLUGGED_S = 1.0  # how long a cable that is pulled now and then stays out
+_SPEEDS = {getattr(termios, f"B{baud}"): baud for baud in (4800, 9600, 19200, 38400, 57600, 115200)}
 
 
 class SimulatedPort:
@@ -46,6 +51,11 @@ class PtyPort(SimulatedPort):
         self._task: asyncio.Task[None] | None = None
         self._transports: list[asyncio.BaseTransport] = []
         self._slave = -1
+
+    @property
+    def speed(self) -> int:
+        """The speed that the driver has set, in Bd; 0 for one that no device of ours has. A pty itself has none."""
+        return _SPEEDS.get(termios.tcgetattr(self._slave)[5], 0)
 
     async def plug(self) -> None:
         """Make the pty pair, link `path` to it and start the device."""
@@ -117,6 +127,49 @@ class TcpPort(SimulatedPort):
             self._server = None
         for writer in list(self._writers):
             writer.transport.abort()
+
+
+class _NowAndThen(SimulatedPort):
+    """Another port whose cable is pulled every `every_s` seconds, for a second."""
+
+    def __init__(self, port: SimulatedPort, every_s: float) -> None:
+        self._port, self._every_s = port, every_s
+        self._task: asyncio.Task[None] | None = None
+
+    async def plug(self) -> None:
+        """Appear, and begin to come and go."""
+        await self._port.plug()
+        self.spec = self._port.spec
+        self._task = asyncio.create_task(self._come_and_go())
+
+    async def unplug(self) -> None:
+        """Vanish for good."""
+        if self._task:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        await self._port.unplug()
+
+    async def _come_and_go(self) -> None:
+        while True:
+            await asyncio.sleep(self._every_s)
+            await self._port.unplug()
+            await asyncio.sleep(UNPLUGGED_S)
+            await self._port.plug()
+
+
+def plug_at(port: str, session: Session) -> SimulatedPort:
+    """The port named `pty:PATH` or `tcp:HOST:PORT`, with the faults of `wire.FAULTS`. Raises ValueError for another."""
+    kind, _, rest = port.partition(":")
+    host, _, number = rest.rpartition(":")
+    faults = FAULTS.get()
+    session = through(session, faults) if faults else session
+    if kind == "pty" and rest:
+        made: SimulatedPort = PtyPort(Path(rest), session)
+    elif kind == "tcp" and host and number.isdigit():
+        made = TcpPort(session, host, int(number))
+    else:
+        raise ValueError(f"{port!r} is not pty:PATH or tcp:HOST:PORT")
+    return _NowAndThen(made, faults.unplug_every_s) if faults and faults.unplug_every_s else made
 
 
 async def _quietly(session: Session, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -13,8 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from drivers.contract import Direction
-from drivers.simulated.ports import Session
-from drivers.simulated.samv import plug_at
+from drivers.simulated.ports import Session, plug_at
 
 RELAYS = 16
 FLASH_ON = 0x0200
@@ -37,6 +36,8 @@ class BoardKnobs:
     exception: int = 0  # answer every write with this Modbus exception
     bad_crc: bool = False
     has_pulse: bool = True  # False: no addresses from 0x0200 on
+    stuck_passage: bool = False  # the passage contact stays on after a passage
+    broken_wires: frozenset[int] = frozenset()  # inputs that read as open whatever the turnstile says
 
 
 class SimulatedRelayBoard:
@@ -51,6 +52,7 @@ class SimulatedRelayBoard:
         self.counters = [0, 0]
         self.releases: list[int] = []  # relay numbers, in order
         self.writes: list[tuple[int, int]] = []  # every FC05: address and value
+        self.unheard = 0  # requests that came while it was silent
         self.on_release: Callable[[int], None] | None = None
         self._released = asyncio.Event()
         self._timers: dict[int, asyncio.TimerHandle] = {}
@@ -90,7 +92,7 @@ class SimulatedRelayBoard:
         """An input goes on for the length of a passage pulse."""
         self.inputs[number] = True
         await asyncio.sleep(PASSED_PULSE_S)
-        self.inputs[number] = False
+        self.inputs[number] = self.knobs.stuck_passage and number in (PASSED, PASSED_EXIT)
         await asyncio.sleep(REST_S)
 
     def set_fire(self, active: bool) -> None:
@@ -124,6 +126,7 @@ class SimulatedRelayBoard:
 
     async def _answer(self, unit: int, pdu: bytes) -> bytes | None:
         if unit != self.unit or self.knobs.silent:
+            self.unheard += unit == self.unit
             return None
         if self.knobs.answer_s:
             await asyncio.sleep(self.knobs.answer_s)
@@ -146,7 +149,8 @@ class SimulatedRelayBoard:
             case 1:
                 return _bits(self._slice(self.coils, address, value))
             case 2:
-                return _bits(self._slice(self.inputs, address, value))
+                wired = [on and number not in self.knobs.broken_wires for number, on in enumerate(self.inputs)]
+                return _bits(self._slice(wired, address, value))
             case 3 | 4:
                 registers = self._slice(self.counters, address, value)
                 return bytes([2 * value]) + struct.pack(f">{value}H", *registers)
@@ -249,9 +253,19 @@ def take_rtu(buffer: bytearray) -> bytes | None:
     return None
 
 
+_WIRES: Mapping[str, tuple[int, ...]] = {"none": (), "fire": (FIRE,), "ready": (READY,), "passed": (PASSED,)}
+
+
 async def simulate(port: str, options: Mapping[str, str]) -> None:
     """`gate devices simulate modbus-relay`: everybody who is released walks through, until cancelled."""
-    board = SimulatedRelayBoard(int(options.get("unit", "1")))
+    knobs = BoardKnobs(
+        stuck_passage=options.get("stuck_passage") == "true",
+        broken_wires=frozenset(_WIRES[options.get("wire_break", "none")]),
+        exception=int(options.get("exception", "0")),
+        lose_answer=options.get("lose_answer") == "true",
+        has_pulse=options.get("pulse", "true") == "true",
+    )
+    board = SimulatedRelayBoard(int(options.get("unit", "1")), knobs)
     modbus_tcp = port.startswith("tcp:") and options.get("framing", "tcp") == "tcp"
     async with plug_at(port, board.tcp if modbus_tcp else board.rtu) as plugged:
         print(f"modbus-relay on {plugged.spec}", flush=True)

@@ -3,17 +3,19 @@
 import asyncio
 import contextlib
 import itertools
+import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from drivers.readers.samv.codec import PREAMBLE, Command, StatusWord, encode_reply
 from drivers.simulated.cards import card_text
-from drivers.simulated.ports import PtyPort, Session, SimulatedPort, TcpPort
+from drivers.simulated.ports import PtyPort, Session, SimulatedPort
+from drivers.simulated.ports import plug_at as plug_at  # where it was before
 
 PHOTO_BYTES = 1024
 _COMMANDS = {command.value: command for command in Command}
-_SAM_ID = bytes.fromhex("050003002BA63301D20296490A0B0C0D")
+SERIAL = 1_234_567_890
+_GARBAGE = bytes.fromhex("FE00FEF8")  # what a frame looks like at a wrong speed: too many or too few zeros
 
 
 @dataclass(slots=True)
@@ -32,15 +34,23 @@ class SamvKnobs:
     baud: int = 0  # pace the bytes as this line speed would; a pty does not (devices.md 4.1)
     late_reply: bytes = b""  # sent before the next answer: somebody else's late reply
     heartbeat: bytes = b""  # what a TCP gateway adds now and then, e.g. 41 41 41 41
+    after: bytes = b""  # said after every answer, e.g. a stray 00
+    fingerprint_bytes: int = 1024  # what 30 10 brings: 1024, 512 or 0
+    address: bytes = b""  # appended to the card later, 70 bytes; b"": none was
+    sam_ids: list[bytes] = field(default_factory=list)  # told in turn instead of its own
+    unanswered: frozenset[Command] = frozenset()  # these are heard and not answered
+    speed: int = 0  # at another one set on its pty it hears and answers garbage; 0: any
 
 
 class SimulatedSamv:
     """One reader. `present` and `remove` are what passengers do."""
 
-    def __init__(self, knobs: SamvKnobs | None = None) -> None:
+    def __init__(self, knobs: SamvKnobs | None = None, serial: int = SERIAL) -> None:
         self.knobs = knobs or SamvKnobs()
+        self._sam_id = sam_id_data(serial)
         self.reads = 0  # cards read to the end
         self.finds = 0  # searches answered
+        self.asked: list[Command] = []  # every command, in order; the last 1,000
         self._card: bytes | None = None
         self._was_read = False
         self._leaves_after_select = False
@@ -72,10 +82,18 @@ class SimulatedSamv:
     async def _session(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         buffer = bytearray()
         while data := await reader.read(4096):
+            if self._wrong_speed():
+                writer.write(_GARBAGE)
+                continue
             buffer += data
             while (command := _take_command(buffer)) is not None:
-                if not self.knobs.silent:
+                self.asked = [*self.asked[-999:], command]
+                if not self.knobs.silent and command not in self.knobs.unanswered:
                     await self._reply(command, writer)
+
+    def _wrong_speed(self) -> bool:
+        port = self.port
+        return bool(self.knobs.speed and isinstance(port, PtyPort) and port.speed != self.knobs.speed)
 
     async def _reply(self, command: Command, writer: asyncio.StreamWriter) -> None:
         knobs = self.knobs
@@ -83,7 +101,7 @@ class SimulatedSamv:
         await asyncio.sleep(knobs.answer_s)
         if knobs.bad_checksum:
             frame = frame[:-1] + bytes([frame[-1] ^ 0xFF])
-        frame = knobs.babble or knobs.heartbeat + knobs.late_reply + knobs.noise_before + frame
+        frame = knobs.babble or knobs.heartbeat + knobs.late_reply + knobs.noise_before + frame + knobs.after
         step = knobs.chunk or len(frame)
         for at in range(0, len(frame), step):
             piece = frame[at : at + step]
@@ -110,25 +128,33 @@ class SimulatedSamv:
                 if self._leaves_after_select:
                     self._card = None
                 return encode_reply(StatusWord.OK, bytes(8))
-            case Command.READ:
-                return self._read()
+            case Command.READ | Command.READ_FINGERPRINT:
+                return self._read(self.knobs.fingerprint_bytes if command is Command.READ_FINGERPRINT else None)
             case Command.SAM_ID:
-                return encode_reply(StatusWord.OK, _SAM_ID)
+                told = self.knobs.sam_ids.pop(0) if self.knobs.sam_ids else self._sam_id
+                return encode_reply(StatusWord.OK, told)
             case Command.READ_ADDRESS:
-                return encode_reply(StatusWord.ITEM_ABSENT)
+                address = self.knobs.address
+                return encode_reply(StatusWord.OK, address) if address else encode_reply(StatusWord.ITEM_ABSENT)
         return encode_reply(StatusWord.OK)
 
-    def _read(self) -> bytes:
+    def _read(self, fingerprint_bytes: int | None) -> bytes:
         if self._card is None:
             return encode_reply(StatusWord.READ_FAILED)
         if not self._was_read:
             self._was_read = True
             self.reads += 1
             self._read_event.set()
-        lengths = len(self._card).to_bytes(2, "big") + PHOTO_BYTES.to_bytes(2, "big")
         # The photo may hold anything, a preamble too: a driver must not rescan inside a frame.
-        photo = (PREAMBLE + bytes(PHOTO_BYTES))[:PHOTO_BYTES]
-        return encode_reply(StatusWord.OK, lengths + self._card + photo)
+        parts = [self._card, (PREAMBLE + bytes(PHOTO_BYTES))[:PHOTO_BYTES]]
+        parts += [] if fingerprint_bytes is None else [bytes(fingerprint_bytes)]
+        lengths = b"".join(len(part).to_bytes(2, "big") for part in parts)
+        return encode_reply(StatusWord.OK, lengths + b"".join(parts))
+
+
+def sam_id_data(serial: int) -> bytes:
+    """What 12 FF brings: 05.03-20162091-<serial>-0218893066."""
+    return struct.pack("<HHIII", 5, 3, 20162091, serial, 218893066)
 
 
 def _take_command(buffer: bytearray) -> Command | None:
@@ -150,15 +176,20 @@ def _take_command(buffer: bytearray) -> Command | None:
 
 async def simulate(port: str, options: Mapping[str, str]) -> None:
     """`gate devices simulate samv`: a made-up card for a second, every `every_s` seconds, until cancelled."""
-    every_s = float(options.get("every_s", "5"))
-    reader = SimulatedSamv()
+    every_s, status = float(options.get("every_s", "5")), int(options.get("status", "0"))
+    knobs = SamvKnobs(
+        rests_as_found=options.get("rests_as_found", "true") == "true",
+        force=dict.fromkeys((Command.FIND, Command.STATUS), status) if status else {},
+        speed=int(options.get("speed", "0")),
+    )
+    reader = SimulatedSamv(knobs, int(options.get("serial", SERIAL)))
     async with plug_at(port, reader.session) as plugged:
+        reader.port = plugged
         print(f"samv on {plugged.spec}", flush=True)
         for number in itertools.count():
             await asyncio.sleep(every_s)
-            reader.present(
-                card_text(" ", name="测试", number=_number(number), valid_from="20200101", valid_until="长期")
-            )
+            text = card_text(" ", name="测试", number=_number(number), valid_from="20200101", valid_until="长期")
+            reader.present(text, pulled_early=options.get("pulled_early") == "true")
             await asyncio.sleep(1.0)
             reader.remove()
 
@@ -167,14 +198,3 @@ def _number(count: int) -> str:
     body = f"310000199001{count % 28 + 1:02d}{count % 1000:03d}"
     weights = (7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2)  # GB 11643-1999
     return body + "10X98765432"[sum(w * int(d) for w, d in zip(weights, body, strict=True)) % 11]
-
-
-def plug_at(port: str, session: Session) -> SimulatedPort:
-    """The port named `pty:PATH` or `tcp:HOST:PORT`. Raises ValueError for anything else."""
-    kind, _, rest = port.partition(":")
-    host, _, number = rest.rpartition(":")
-    if kind == "pty" and rest:
-        return PtyPort(Path(rest), session)
-    if kind == "tcp" and host and number.isdigit():
-        return TcpPort(session, host, int(number))
-    raise ValueError(f"{port!r} is not pty:PATH or tcp:HOST:PORT")

@@ -1,7 +1,7 @@
 """`gate devices …`: drivers and their settings, whether a real device is there, and simulated ones."""
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,6 +16,7 @@ app = typer.Typer(
 )
 
 Settings = Annotated[list[str] | None, typer.Option("--set", help="A setting, NAME=VALUE; may be repeated.")]
+Knobs = Annotated[list[str] | None, typer.Option("--set", help="A knob, NAME=VALUE; may be repeated.")]
 
 
 @app.command("list")
@@ -38,47 +39,112 @@ def list_drivers(
         return
     for info in infos:
         print(f"{info.name:16} {info.kind:14} {info.sentence}")
-        for setting in info.settings.values() if driver else ():
-            bounds = (
-                f" {setting.min:g} to {setting.max:g}" if setting.min is not None and setting.max is not None else ""
-            )
-            choices = " one of " + ", ".join(map(str, setting.choices)) if setting.choices else ""
-            default = (
-                "optional" if setting.optional else "required" if setting.default is None else repr(setting.default)
-            )
-            print(f"    {setting.name:26} {setting.type}{bounds} {setting.unit}{choices} ({default})")
-            print(f"    {'':26} {setting.sentence}")
-        for sentence in info.unproved if driver else ():
-            print(f"    unproved: {sentence}")
+        print(f"{'':16} proved by: {'; '.join(info.proved_by) or 'nothing yet'}")
+        if driver:
+            _print_declared(info.settings)
+            for sentence in info.unproved:
+                print(f"    unproved: {sentence}")
+            print(f"  knobs of gate devices simulate {info.name}:")
+            _print_declared(info.knobs)
+
+
+def _print_declared(declared: Mapping[str, Any]) -> None:
+    for setting in declared.values():
+        bounds = f" {setting.min:g} to {setting.max:g}" if setting.min is not None and setting.max is not None else ""
+        choices = " one of " + ", ".join(map(str, setting.choices)) if setting.choices else ""
+        default = "optional" if setting.optional else "required" if setting.default is None else repr(setting.default)
+        print(f"    {setting.name:26} {setting.type}{bounds} {setting.unit}{choices} ({default})")
+        print(f"    {'':26} {setting.sentence}")
 
 
 @app.command()
 def probe(
-    driver: Annotated[str, typer.Argument(help="A driver's name.")],
     port: Annotated[str, typer.Option(help="Its port (for a camera: its source).")],
+    driver: Annotated[
+        str | None, typer.Argument(help="A driver's name; without one, every driver asks in turn.")
+    ] = None,
     settings: Settings = None,
-    seconds: Annotated[float, typer.Option(min=0.5, max=600, help="How long to listen.")] = 5.0,
+    seconds: Annotated[float, typer.Option(min=0.5, max=600, help="How long to listen to a named driver.")] = 5.0,
+    json: Annotated[
+        bool, typer.Option("--json", help="As JSON; with a driver's name, a line for each report.")
+    ] = False,
 ) -> None:
-    """Open a real device and say what it reports, never what a card or code holds; exit 1 when it does not answer.
+    """Say what is on a port, or what a named driver hears there; exit 1 when nothing answers.
 
-    Example: gate devices probe samv --port /dev/ttyUSB0
+    Without a driver, each asks what changes nothing: never a release, a reset or a setting. With one, its reports are
+    shown, never what a card or code holds.
+
+    Example: gate devices probe --port /dev/ttyUSB0
     """
+    found = _listen(driver, port, settings, seconds, json) if driver else _find(port, json)
+    if not found:
+        if not json:
+            print("the device did not answer")
+        raise typer.Exit(NOT_SO)
+
+
+def _find(port: str, json: bool) -> bool:
+    """Let every driver ask at the port and print what they found; whether one knew its device."""
+    import asyncio
+    from dataclasses import asdict
+    from json import dumps
+
+    from drivers import probe as asking
+    from drivers.registry import SettingError
+    from drivers.transport import PortError, parse_port
+
+    try:
+        parse_port(port)
+    except ValueError as error:
+        raise SettingError("port", str(error)) from None
+    trouble, tries = "", []
+    try:
+        tries = asyncio.run(asking.find(port))
+    except PortError as error:
+        trouble = f"{error.fault}: {error}"
+    stable = asking.stable_name(port)
+    found = next((each for each in tries if each.says), None)
+    if json:
+        tried = [asdict(each) for each in tries]
+        print(
+            dumps(
+                {
+                    "port": port,
+                    "stable_name": stable,
+                    "found": found and asdict(found),
+                    "tried": tried,
+                    "trouble": trouble,
+                }
+            )
+        )
+        return found is not None
+    for each in tries:
+        print(f"{each.driver:16} {each.says or each.trouble or 'not one of its devices'}")
+    if trouble:
+        print(trouble)
+    if stable and stable != port:
+        print(f"use its lasting name in station.toml: {stable}")
+    return found is not None
+
+
+def _listen(name: str, port: str, settings: list[str] | None, seconds: float, json: bool) -> bool:
+    """Run a driver on the port and print what it reports; whether it was ever up."""
     import asyncio
 
     from drivers import contract, registry
     from gate.config import checked_place
 
-    info = registry.driver(driver)
+    info = registry.driver(name)
     place = "port" if "port" in info.settings else "source"
-    given = _typed(info, {**_pairs(settings), place: port})
+    given = _typed(info.settings, {**_pairs(settings), place: port})
     checked = registry.check_settings(info, {**given, place: checked_place(place, port, Path(), f"--{place}")})
-    device = registry.create(driver, checked)
+    device = registry.create(name, checked)
     up = False
 
     def report(said: contract.DeviceReport) -> None:
         nonlocal up
         up = up or isinstance(said, contract.Up)
-        print(said, flush=True)  # personal fields have no repr
+        print(_as_json(said) if json else said, flush=True)  # personal fields have no repr
 
     async def listen() -> None:
         with contextlib.suppress(TimeoutError):
@@ -86,20 +152,31 @@ def probe(
                 await device.run(report)
 
     asyncio.run(listen())
-    if not up:
-        print("the device did not answer")
-        raise typer.Exit(NOT_SO)
+    return up
+
+
+def _as_json(said: Any) -> str:
+    """A report without the fields that hide what is a person's."""
+    from dataclasses import fields
+    from json import dumps
+
+    shown = {field.name: getattr(said, field.name) for field in fields(said) if field.repr}
+    return dumps({"report": type(said).__name__, **shown})
 
 
 @app.command()
 def simulate(
     driver: Annotated[str, typer.Argument(help="A driver's name.")],
-    port: Annotated[str, typer.Option(help="pty:PATH or tcp:HOST:PORT.")],
-    options: Settings = None,
+    port: Annotated[str | None, typer.Option(help="pty:PATH or tcp:HOST:PORT (for a camera: dir:FOLDER).")] = None,
+    options: Knobs = None,
+    knobs: Annotated[bool, typer.Option("--knobs", help="List the knobs of this device and end.")] = False,
 ) -> None:
-    """Run a simulated device on a port until Ctrl-C: point station.toml at it.
+    """Run a simulated device on a port until Ctrl-C: point station.toml at it. Its knobs are faults to be tried.
 
-    Example: gate devices simulate samv --port pty:build/reader
+    Every device on a port knows silent, late_ms, garbled_every, chopped, wrong_answer and unplug_every_s;
+    --knobs lists its own besides, e.g. a card pulled mid-read, a stuck passage contact, a broken wire.
+
+    Example: gate devices simulate samv --port pty:build/reader --set late_ms=800
     """
     import asyncio
     import importlib
@@ -107,15 +184,36 @@ def simulate(
     from drivers import registry
 
     info = registry.driver(driver)
+    if knobs:
+        _print_declared(info.knobs)
+        return
+    if port is None:
+        raise registry.SettingError("port", "--port is missing: see gate devices simulate --help")
+    given = registry.check_knobs(info, _typed(info.knobs, _pairs(options)))
     link = Path(port.removeprefix("pty:"))
     if port.startswith("pty:") and link.exists() and not link.is_symlink():
         raise registry.SettingError("port", f"{link} is there and no port: give a path that is free")
     module = importlib.import_module(info.simulator)
     try:
         with contextlib.suppress(KeyboardInterrupt):
-            asyncio.run(module.simulate(port, _pairs(options)))
+            asyncio.run(_simulated(module, port, given))
     except ValueError as error:
         raise registry.SettingError("port", f"{error}: see gate devices simulate --help") from error
+
+
+async def _simulated(module: Any, port: str, given: Mapping[str, Any]) -> None:
+    from dataclasses import fields
+
+    from drivers.simulated.wire import FAULTS, WireFaults
+
+    of_wire = {field.name for field in fields(WireFaults)}
+    FAULTS.set(WireFaults(**{name: value for name, value in given.items() if name in of_wire}))
+    own = {name: _as_text(value) for name, value in given.items() if name not in of_wire}
+    await module.simulate(port, own)
+
+
+def _as_text(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _pairs(settings: list[str] | None) -> dict[str, str]:
@@ -130,11 +228,11 @@ def _pairs(settings: list[str] | None) -> dict[str, str]:
     return pairs
 
 
-def _typed(info: Any, given: dict[str, str]) -> dict[str, Any]:
+def _typed(declared: Mapping[str, Any], given: dict[str, str]) -> dict[str, Any]:
     """Text from the command line as the types the driver declares; what does not fit is left for its own check."""
     typed: dict[str, Any] = {}
     for name, text in given.items():
-        kind = info.settings[name].type if name in info.settings else "string"
+        kind = declared[name].type if name in declared else "string"
         typed[name] = text
         with contextlib.suppress(ValueError):
             typed[name] = _CONVERT[kind](text)

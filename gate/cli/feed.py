@@ -25,9 +25,7 @@ def publish(
     pepper: Annotated[Path, typer.Option(help="The issuer's pepper file.")],
     sequence: Annotated[int, typer.Option(min=1, help="Higher than every one published before.")],
     kind: Annotated[str, typer.Option(help="FULL, RED_YELLOW or NON_GREEN_WITH_ENROLMENT.")] = "FULL",
-    partitions: Annotated[
-        Path | None, typer.Option(help="TOML: [[partition]] code, as_of, [[partition.default]].")
-    ] = None,
+    partitions: Annotated[Path | None, typer.Option(help="TOML file of partition tables: see the README.")] = None,
     state: Annotated[Path | None, typer.Option(help="Write what a later --delta-from needs; keep it secret.")] = None,
     delta_from: Annotated[Path | None, typer.Option(help="The --state of the publication before.")] = None,
     delta: Annotated[Path | None, typer.Option(help="The delta to write, NAME.delta; goes with --delta-from.")] = None,

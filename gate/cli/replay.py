@@ -19,7 +19,7 @@ def replay(
     journal: Annotated[Path, typer.Argument(help="A journal file, or a journal's folder.")],
     rules: Annotated[Path | None, typer.Option(help="Folder with the rules to try; without it, those shipped.")] = None,
     as_of: Annotated[
-        datetime | None, typer.Option(formats=["%Y-%m-%d"], help="By the rules of that day, as [policy] rules_of does.")
+        datetime | None, typer.Option(formats=["%Y-%m-%d"], help="By the rules of that day, as policy.rules_of does.")
     ] = None,
     region: Annotated[
         str, typer.Option(help="Where records of release 0.1 are from, which do not say: GB/T 2260.")
@@ -32,11 +32,14 @@ def replay(
     """
     from json import dumps
 
+    from gate.config import ConfigError
     from gate.station.chain import JournalError, read_records, segments, verify_chain
     from gate.station.rulefiles import read_rules
 
     rule_set = read_rules(rules)
     if as_of is not None:
+        if rule_set.terms_on(as_of.date()) is None:
+            raise ConfigError("--as-of", f"is before the first terms: give {rule_set.terms[0].valid_from} or later")
         rule_set = rule_set.as_of(as_of.date())
     if journal.is_dir() and not segments(journal):
         raise JournalError(f"{journal}: holds no journal: give a journal file, or the folder data_dir/journal")

@@ -114,7 +114,7 @@ def check_rules(
     """
     from gate.config import ConfigError
     from gate.policy.cases import parse_cases
-    from gate.station.rulefiles import read_issuers, read_rules, rule_texts
+    from gate.station.rulefiles import read_issuers, read_rules, rule_texts, unsound
 
     if folder is not None and not folder.is_dir():
         raise ConfigError("folder", f"{folder} is not a folder: give the one that holds the rules")
@@ -130,6 +130,7 @@ def check_rules(
             count += 1
             problems += [f"{name}: {problem}" for problem in (case.problem(rules),) if problem]
             decided.add(case.decided(rules).rule_id)
+    problems += unsound(rules, issuers, [name.removesuffix("/cases.toml") for name in rule_texts(folder, "cases.toml")])
     problems += [
         f"{rule.id}: decides no case: write one in its cases.toml" for rule in rules.rules if rule.id not in decided
     ]

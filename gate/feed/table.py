@@ -45,7 +45,6 @@ CLASSES_MAX = 1 << 16
 TOKEN_FLAG = 1 << 31  # in a bucket's number: keeps token buckets and others apart
 CLASS_BYTES = 8
 FINGERPRINT = slice(3, 7)
-SUBJECT_PREFIX = slice(0, 7)
 PREFIX_BYTES = 7
 _FOOT = struct.Struct("<8sBBHIQQQQ8sI")
 _FOOT_CHECKED = _FOOT.size  # what its own checksum, in the last four bytes, is over

@@ -1,11 +1,16 @@
 """Who may take dependants along: somebody was released at this lane a moment ago (health-codes.md R19)."""
 
+from collections.abc import Sequence
+
 from gate.moment import Moment
 from gate.passage.attempt import Attempt
-from gate.passage.commands import Direction
+from gate.passage.commands import Command, Direction, WriteRecord
+from gate.passage.record import Outcome
 from gate.policy.question import AgeGroup
 from gate.policy.terms import Terms
-from gate.policy.verdict import Reason
+from gate.policy.verdict import Reason, VerdictKind
+
+_WENT_NOWHERE = frozenset({Outcome.LAPSED, Outcome.RELEASE_REFUSED, Outcome.BARRIER_FAULTED})
 
 
 class Family:
@@ -20,13 +25,25 @@ class Family:
         """Whether one more dependant may follow, the same way."""
         return self._places > 0 and direction is self._direction and now.mono_s < self._until_mono_s
 
-    def granted(self, attempt: Attempt, terms: Terms, now: Moment) -> None:
-        """Somebody was granted: a dependant takes a place, anybody else but a child begins a family of their own."""
-        if attempt.verdict is not None and attempt.verdict.reason is Reason.WITH_GUARDIAN:
-            self._places -= 1
-            return
-        if attempt.question.circumstances.age_group is AgeGroup.MINOR:
+    def followed(self) -> None:
+        """A dependant was granted, and takes a place."""
+        self._places -= 1
+
+    def released(self, attempt: Attempt, terms: Terms, now: Moment) -> None:
+        """The turnstile opened for somebody: anybody but a dependant or a child begins a family of their own."""
+        verdict, given = attempt.verdict, attempt.question.circumstances
+        dependant = verdict is None or verdict.reason is Reason.WITH_GUARDIAN
+        if dependant or given.age_group is AgeGroup.MINOR:
             return  # a child with a green of its own is nobody's guardian, and walks with the family before it
         self._until_mono_s = now.mono_s + terms.guardian_window_s
         self._direction = attempt.direction
         self._places = terms.guardian_dependants_max
+
+    def ended(self, commands: Sequence[Command]) -> None:
+        """Whose guardian did not walk after all has nobody to follow."""
+        for command in commands:
+            if isinstance(command, WriteRecord):
+                record = command.record
+                granted = record.verdict == VerdictKind.GRANT and record.reason != Reason.WITH_GUARDIAN
+                if granted and record.outcome in _WENT_NOWHERE:
+                    self._places = 0

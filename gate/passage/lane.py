@@ -122,6 +122,7 @@ class Lane:
     def handle(self, event: events.Event, now: Moment) -> list[Command]:
         """Everything that follows from `event` at `now`."""
         commands = self._signed(self._take(event, now), now)
+        self._family.ended(commands)
         wake_s = self._next_wake()
         if wake_s != self._wake_s:
             self._wake_s = wake_s
@@ -148,7 +149,7 @@ class Lane:
             case events.StatusFound(query=query) if query == self._query:
                 return self._step(FrontTrigger.FOUND, event, now)
             case events.ReleaseAccepted(grant=grant):
-                return self.barrier.answered(grant, Trigger.ACCEPTED, now)
+                return self._release_accepted(grant, now)
             case events.ReleaseRefused(grant=grant):
                 return self.barrier.answered(grant, Trigger.REFUSED, now)
             case events.ReleaseUnknown(grant=grant):
@@ -354,7 +355,8 @@ class Lane:
         assert terms is not None  # noqa: S101 - `decide` grants nothing without terms
         if not self._claims.claim(attempt, now, terms.repeat_after_s):
             return self._refuse(attempt, replace(verdict, kind=VerdictKind.DENY, reason=Reason.ALREADY_PASSED))
-        self._family.granted(attempt, terms, now)
+        if verdict.reason is Reason.WITH_GUARDIAN:
+            self._family.followed()
         return self.barrier.grant(attempt, now)
 
     def _refuse(self, attempt: Attempt, verdict: Verdict) -> list[Command]:
@@ -367,6 +369,12 @@ class Lane:
             Say(verdict.reason),
             WriteRecord(record),
         ]
+
+    def _release_accepted(self, grant: int, now: Moment) -> list[Command]:
+        current, terms = self.barrier.current, self._rules.terms_on(now.beijing_day)
+        if current is not None and current.number == grant and terms is not None:
+            self._family.released(current.attempt, terms, now)
+        return self.barrier.answered(grant, Trigger.ACCEPTED, now)
 
     # --- staff and emergency -------------------------------------------------------------------------------------
 

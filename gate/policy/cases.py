@@ -4,8 +4,7 @@
     says = "a green of any Delta issuer passes"
     at = 2020-04-01T08:00:00Z
     region = "330100"                    # of the station; absent: one of Hangzhou
-    presented = "CODE"                   # absent: CARD; beside it code_issuer, code_form, age_group, guardian, day,
-                                         # temperature
+    presented = "CODE"                   # absent: CARD; beside it code_issuer, code_form, …
     findings = [{ issuer = "SSM", status = "GREEN", age_h = 1 }]
     conditions = ["CLOCK_UNTRUSTED"]
     verdict = "GRANT"
@@ -49,7 +48,12 @@ from gate.policy.verdict import Reason, Verdict, VerdictKind
 
 _HOUR_S = 3600.0
 _REGION = "330100"
-_GIVEN = frozenset({"presented", "code_issuer", "code_form", "age_group", "guardian", "region", "day", "temperature"})
+_GIVEN = frozenset(
+    {
+        "presented", "code_issuer", "code_form", "code_needs_card", "age_group", "guardian", "region", "day",
+        "temperature",
+    }
+)  # fmt: skip
 _CASE = frozenset({"says", "at", "findings", "conditions", "verdict", "reason", "rule"}) | _GIVEN
 _FINDING = frozenset(
     {

@@ -3,7 +3,8 @@
     today       "2020-04-01", the day in China
     station     region "330106", city "3301", province "33"
     day         CHECKING | OPEN | CLOSED
-    presented   kind CARD | CODE | CARD_AND_CODE | CERTIFICATE | CARD_AND_CERTIFICATE, code_issuer, code_form
+    presented   kind CARD | CODE | CARD_AND_CODE | CERTIFICATE | CARD_AND_CERTIFICATE, code_issuer, code_form,
+                needs_card (a printed code)
     holder      age MINOR | ADULT | SENIOR | UNKNOWN
     temperature NORMAL | HIGH | UNKNOWN, measured at the lane a moment ago
     guardian    whether somebody has just been released here who may take dependants along
@@ -73,7 +74,7 @@ def weigh(question: Question, terms: Terms, now: Moment, at: Moment) -> tuple[We
 def _weighed(finding: Finding, terms: Terms, now: Moment, at: Moment, trusted: bool) -> Weighed:
     match finding:
         case Listed() | Enrolled() | Answered():
-            return Weighed(finding, _band(finding, terms, now, trusted), _status(finding, at))
+            return Weighed(finding, _band(finding, terms, now, trusted), _status(finding, now, at))
         case NotListed() | NotCovered():
             band = _band(finding, terms, now, trusted)
             absent = "NOT_LISTED" if isinstance(finding, NotListed) else "NOT_COVERED"
@@ -95,10 +96,10 @@ def _band(finding: Told | NotListed | NotCovered, terms: Terms, now: Moment, tru
     return freshness.band(terms.limits_of(finding.issuer, freshness.partition), now, trusted)
 
 
-def _status(finding: Told, at: Moment) -> CredentialStatus:
+def _status(finding: Told, now: Moment, at: Moment) -> CredentialStatus:
     """A status past its own validity, or not yet in effect, is a lapsed report: GREY, never silently green."""
     lapsed = finding.valid_until_utc_s is not None and finding.valid_until_utc_s <= at.utc_s
-    early = finding.effective_utc_s > at.utc_s + FUTURE_TOLERANCE_S
+    early = finding.effective_utc_s > max(at.utc_s, now.utc_s) + FUTURE_TOLERANCE_S
     return CredentialStatus.GREY if lapsed or early else finding.status
 
 
@@ -147,6 +148,7 @@ def _shared(question: Question, weighed: Sequence[Weighed], day: date) -> Facts:
             "kind": given.presented.value,
             "code_issuer": given.code_issuer,
             "code_form": given.code_form,
+            "needs_card": given.code_needs_card,
         },
         "holder": {"age": given.age_group.value},
         "temperature": given.temperature.value,
@@ -173,7 +175,7 @@ _PATHS: Mapping[str, frozenset[str] | None] = {
     "today": None,
     "station": frozenset({"region", "city", "province"}),
     "day": None,
-    "presented": frozenset({"kind", "code_issuer", "code_form"}),
+    "presented": frozenset({"kind", "code_issuer", "code_form", "needs_card"}),
     "holder": frozenset({"age"}),
     "temperature": None,
     "guardian": None,

@@ -55,6 +55,7 @@ class Circumstances:
     guardian: bool = False  # somebody was released at this lane a moment ago, and has not yet taken too many along
     region: str = ""  # GB/T 2260 code of the station, or of the destination that is asked for; "": not told
     day: Day = Day.CHECKING
+    code_needs_card: bool = False  # a printed form: it counts only beside its holder's ID card
     temperature: Warmth = Warmth.UNKNOWN
 
     def noted(self) -> Mapping[str, str | bool]:

@@ -90,6 +90,12 @@ class Rule:
     ask_first: tuple[Ask, ...]
     words: Words
 
+    @property
+    def issuers_read(self) -> frozenset[str]:
+        """The issuers that its expression names, as `issuer.SSM`."""
+        paths = (path for path, _ in _paths(self.when, False))
+        return frozenset(path.removeprefix("issuer.") for path in paths if path.startswith("issuer."))
+
     def in_force(self, day: date, region: str) -> bool:
         """Whether the rule speaks on `day` (in China) at a station of `region`; a station that says none has all."""
         begun = self.valid_from <= day and (self.valid_until is None or day < self.valid_until)

@@ -9,7 +9,6 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from gate.passage.record import PassageRecord
 from gate.policy.rules import Words
 from gate.policy.verdict import Spoken
-from gate.station.prompts import APPEAL_CONTACT
 from gate.station.state import DeviceState, FeedState, LaneState, PartitionState, ReportState, StatusAnswer
 from gate.v1 import feed_pb2, lane_pb2, passage_pb2, reason_pb2, status_pb2
 
@@ -80,7 +79,7 @@ def _sign(state: LaneState) -> dict[str, Any]:
     if sign is None:
         return {}
     return {
-        "sign_text": text(state.sign_reason, sign.words, tuple(sign.words.holder), sign.reference),
+        "sign_text": text(state.sign_reason, sign.words, tuple(sign.words.holder), sign.reference, sign.hotline),
         "sign_rule_id": sign.rule_id,
         "sign_issuer": sign.issuer,
         "sign_asserted_by": sign.asserted_by,
@@ -96,6 +95,8 @@ def _device(device: DeviceState) -> lane_pb2.Device:
         up=device.up,
         fault=device.fault,
         detail=device.detail,
+        last_good_time=timestamp(device.last_good_utc_s),
+        error_count=device.errors,
     )
 
 
@@ -160,7 +161,7 @@ def answer(given: StatusAnswer, languages: tuple[str, ...]) -> status_pb2.CheckS
     return status_pb2.CheckStatusResponse(
         verdict=enum_value(status_pb2.Verdict, "VERDICT", verdict.kind),
         credential_status=enum_value(status_pb2.CredentialStatus, "CREDENTIAL_STATUS", verdict.credential_status),
-        reason=text(verdict.reason.name, given.words, languages, given.reference),
+        reason=text(verdict.reason.name, given.words, languages, given.reference, given.hotline),
         finding=enum_value(status_pb2.Finding, "FINDING", verdict.finding),
         freshness=_freshness(str(verdict.band or ""), verdict.as_of_utc_s, given.age_s),
         issuer=verdict.issuer,
@@ -188,13 +189,13 @@ def _spoken(rule: Spoken) -> status_pb2.SpokenRule:
     )
 
 
-def text(name: str, words: Words, languages: tuple[str, ...], reference: str) -> status_pb2.ReasonText:
+def text(name: str, words: Words, languages: tuple[str, ...], reference: str, hotline: str) -> status_pb2.ReasonText:
     """A reason with its words in the station's languages."""
     return status_pb2.ReasonText(
         code=reason(name),
         sentence={language: words.holder[language] for language in languages},
         next_step={language: words.next_step[language] for language in languages},
-        appeal_reference=APPEAL_CONTACT,
+        appeal_reference=hotline,
         staff_sentence={language: words.staff[language] for language in languages},
         correction_reference=reference,
     )

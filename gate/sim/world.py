@@ -132,7 +132,7 @@ ready_input = 5
 def make_lane(number: int, folder: Path, camera: bool = False) -> SimulatedLane:
     """Lane `number`: serial and networked devices take turns, so that every transport is in use."""
     lane_id = f"{'ABCDEFGH'[number // 12 % 8]}{number % 12 + 1}"
-    reader, board = SimulatedSamv(), SimulatedRelayBoard()
+    reader, board = SimulatedSamv(serial=number + 1), SimulatedRelayBoard()
     serial = number % 2 == 0
     scanner: SimulatedLineScanner | SimulatedCamera
     scanner_port: SimulatedPort | None = None

@@ -290,6 +290,7 @@ def _circumstances(shown: Presentation, scene: Scene, group: AgeGroup) -> Circum
         presented=Presented(shown.kind),
         code_issuer=code.issuer if code else "",
         code_form=code.form if code else "",
+        code_needs_card=code.needs_card if code else False,
         age_group=group,
         guardian=scene.guardian,
         region=scene.region,

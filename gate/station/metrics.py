@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disa
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from drivers.contract import DeviceFault
 from gate.passage.record import Outcome
 from gate.policy.condition import Cause
 from gate.policy.verdict import Reason, VerdictKind
@@ -31,6 +32,7 @@ CLOSED: Mapping[str, frozenset[str]] = {
     "reason": frozenset(Reason) | {"NONE"},
     "outcome": frozenset(Outcome),
     "cause": frozenset(Cause),
+    "fault": frozenset(DeviceFault),
 }
 OPEN_MAX = 256  # lanes, devices of a lane, issuers, methods: several times what the largest station has
 OTHER = "OTHER"
@@ -57,6 +59,15 @@ TABLE: Mapping[str, _Metric] = {
     "gate_feed_sequence": _Metric(Gauge, ("issuer",), "Sequence of the feed in service."),
     "gate_feed_gaps": _Metric(Counter, ("issuer",), "Sequences that were skipped when a feed was applied."),
     "gate_device_up": _Metric(Gauge, ("lane", "device"), "1 while the device works."),
+    "gate_device_errors": _Metric(
+        Counter, ("lane", "device", "fault"), "Commands that a device failed, and its losses, by fault."
+    ),
+    "gate_device_last_good_seconds": _Metric(
+        Gauge, ("lane", "device"), "Seconds since a device last answered or spoke."
+    ),
+    "gate_device_command_seconds": _Metric(
+        Histogram, ("lane", "device"), "Command's bytes to its answer; no value for a device that is never asked."
+    ),
     "gate_degraded": _Metric(Gauge, ("cause",), "1 while the cause of degraded mode is present."),
     "gate_red_jump": _Metric(
         Gauge, ("authority",), "1 while an authority's sudden many reds of the last day are to be asked about."
@@ -125,6 +136,18 @@ class Metrics:
     def device_up(self, lane: str, device: str, up: bool) -> None:
         """A device works, or not."""
         self._child("gate_device_up", lane, device).set(up)
+
+    def device_error(self, lane: str, device: str, fault: str) -> None:
+        """A device failed a command, or was lost."""
+        self._child("gate_device_errors", lane, device, fault).inc()
+
+    def device_good(self, lane: str, device: str, ago_s: float) -> None:
+        """So long ago a device last answered or spoke."""
+        self._child("gate_device_last_good_seconds", lane, device).set(ago_s)
+
+    def device_command(self, lane: str, device: str, seconds: float) -> None:
+        """A device answered a command after so long."""
+        self._child("gate_device_command_seconds", lane, device).observe(seconds)
 
     def degraded(self, cause: str, present: bool) -> None:
         """A cause of degraded mode is present, or not."""

@@ -1,7 +1,7 @@
 """Where a station's rules, issuers and code keys come from: the shipped data, its own folder, its own file."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 
@@ -20,6 +20,9 @@ def station_rules(policy: config.Policy) -> RuleSet:
     rules = read_rules(policy.rules_dir)
     if policy.rules_of is None:
         return rules
+    if rules.terms_on(policy.rules_of) is None:
+        first = rules.terms[0].valid_from
+        raise RuleError(f"policy.rules_of: {policy.rules_of} is before the first terms: give {first} or later")
     log.warning("deciding by the rules of %s, whatever today is", policy.rules_of)
     return rules.as_of(policy.rules_of)
 
@@ -28,6 +31,15 @@ def unheard(rules: RuleSet, issuers: Sequence[str]) -> list[str]:
     """Those whose green no rule counts on any day: their feeds cannot let anybody through."""
     greens = [rule for rule in rules.rules if rule.reason is Reason.STATUS_GREEN]
     return [one for one in issuers if not any(rule.counts is None or one in rule.counts for rule in greens)]
+
+
+def unsound(rules: RuleSet, issuers: Issuers, with_cases: Collection[str]) -> list[str]:
+    """Rules that name an issuer that is none, or stand without cases: silent where they are thought to speak."""
+    problems = [f"{rule.id}: has no cases.toml beside it" for rule in rules.rules if rule.id not in with_cases]
+    for rule in rules.rules:
+        named = sorted({*(rule.counts or ()), *rule.issuers_read} - set(issuers.by_id))
+        problems += [f"{rule.id}: names {name!r}, and no issuer.toml has that id" for name in named]
+    return problems
 
 
 def read_rules(rules_dir: Path | None) -> RuleSet:

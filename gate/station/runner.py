@@ -51,6 +51,9 @@ class DeviceRunner:
         self.ready = True
         self.fault: contract.DeviceFault | None = None
         self.detail = "starting"
+        self.told = False  # whether it was ever up or down: a device that was never there is said once, too
+        self.last_good: Moment | None = None
+        self.errors = 0
         self.device = registry.create(settings.driver, settings.settings)
 
     async def run(self, report: contract.ReportSink) -> None:
@@ -68,7 +71,11 @@ class DeviceRunner:
     def state(self) -> DeviceState:
         """How the device is, for operators."""
         fault = "" if self.fault is None else str(self.fault)
-        return DeviceState(self.settings.name, self.settings.driver, self.settings.kind, self.up, fault, self.detail)
+        last_good_utc_s = self.last_good.utc_s if self.last_good else None
+        return DeviceState(
+            *(self.settings.name, self.settings.driver, self.settings.kind, self.up, fault, self.detail),
+            *(last_good_utc_s, self.errors),
+        )
 
 
 class LaneRunner:
@@ -102,7 +109,9 @@ class LaneRunner:
     def _sink(self, device: DeviceRunner) -> contract.ReportSink:
         def report(said: contract.DeviceReport) -> None:
             try:
-                self._reported(device, said, self._services.clock.now())
+                now = self._services.clock.now()
+                self._reported(device, said, now)
+                self._count(device, said, now)  # last, so that it costs no passenger
             except Exception as error:
                 # One event of one lane is lost; the lane and all others go on.
                 self._failed(type(said).__name__, error)
@@ -130,10 +139,38 @@ class LaneRunner:
                 self._tell()
             case contract.Ready(ready=ready):
                 self._works(device, now, ready=ready)
-            case contract.Up(detail=detail):
-                self._works(device, now, up=True, detail=detail)
+            case contract.Up(detail=detail, identity=identity):
+                self._works(device, now, up=True, detail=self._placed(device, detail, identity))
             case contract.Down(fault=fault, detail=detail):
                 self._works(device, now, up=False, fault=fault, detail=detail)
+
+    def _count(self, device: DeviceRunner, said: contract.DeviceReport, now: Moment) -> None:
+        metrics, name = self._services.metrics, device.settings.name
+        took_s = said.took_s if isinstance(said, contract.Vitals) else ()
+        errors = said.errors if isinstance(said, contract.Vitals) else ()
+        if isinstance(said, contract.Down):
+            errors = (said.fault,)
+        else:
+            device.last_good = now
+        for seconds in took_s:
+            metrics.device_command(self.id, name, seconds)
+        for fault in errors:
+            metrics.device_error(self.id, name, fault)
+        device.errors += len(errors)
+
+    def measure_devices(self, now: Moment) -> None:
+        """Set how long ago each device was good; one that never was has no value."""
+        for device in self._devices:
+            if device.last_good:
+                self._services.metrics.device_good(self.id, device.settings.name, now.since(device.last_good))
+
+    def _placed(self, device: DeviceRunner, detail: str, identity: str) -> str:
+        """`detail`, and where the device belongs when it was first seen elsewhere."""
+        home = identity and self._services.strayed_from(f"{self.id}/{device.settings.name}", identity)
+        if not home:
+            return detail
+        log.warning("lane %s: %s is the device of %s: were two swapped?", self.id, device.settings.name, home)
+        return f"{detail}; first seen at {home}: were two swapped?"
 
     def _card(self, text: bytes, side: Direction, now: Moment) -> events.Event:
         try:
@@ -174,7 +211,8 @@ class LaneRunner:
     ) -> None:
         worked = device.up and device.ready
         if up is not None:
-            if up != device.up:
+            if up != device.up or not device.told:
+                device.told = True
                 log.info("lane %s: %s is %s %s", self.id, device.settings.name, "up" if up else "down", fault or "")
             device.up, device.fault, device.detail = up, fault, detail
         if ready is not None:
@@ -351,10 +389,11 @@ class LaneRunner:
     def _sign_state(self, reason: Reason, shown: commands.Show) -> SignState:
         because = shown.because
         if because is None or because.reason is not reason:
-            return SignState(self._services.words(reason, ""))
+            return SignState(self._services.words(reason, ""), self._services.hotline(""))
         age_s = None if because.as_of_utc_s is None else self._services.clock.now().utc_s - because.as_of_utc_s
         return SignState(
             self._services.words(reason, because.rule_id),
+            self._services.hotline(because.issuer),
             because.rule_id,
             shown.reference,
             because.issuer,

@@ -36,9 +36,11 @@ class Services:
     day: Callable[[Moment], Day]
     terms: Callable[[Moment], Terms | None]
     words: Callable[[Reason, str], Words]
+    hotline: Callable[[str], str]
     lane_changed: Callable[[LaneState], None]
     passage_ended: Callable[[PassageRecord], None]
     _conditions: dict[Condition, None] = field(default_factory=dict)
+    _identities: dict[str, str] = field(default_factory=dict)  # by place, as first seen there: one for each device
 
     def scene(self, lane: str, now: Moment, guardian: bool = False, temperature: Warmth = Warmth.UNKNOWN) -> Scene:
         """What surrounds a presentation at `lane`, as rules are told it."""
@@ -61,6 +63,11 @@ class Services:
         """The causes that concern `lane`: the station's, and those of its own devices."""
         mine = f"{lane}/"
         return frozenset(c for c in self._conditions if c.cause not in _OF_ONE_DEVICE or c.of.startswith(mine))
+
+    def strayed_from(self, place: str, identity: str) -> str:
+        """The place at which the device of this identity was first seen, when that is another one; else ""."""
+        self._identities.setdefault(place, identity)
+        return next((at for at, known in self._identities.items() if known == identity and at != place), "")
 
     def write(self, record: PassageRecord) -> None:
         """A passage has ended: journal, metrics and watchers learn of it."""

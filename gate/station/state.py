@@ -1,6 +1,6 @@
 """What operators and ticket systems are shown: plain values that the gRPC surface turns into messages."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from gate.policy.rules import Words
 from gate.policy.verdict import Verdict
@@ -16,6 +16,8 @@ class DeviceState:
     up: bool
     fault: str  # a DeviceFault, "" while up
     detail: str
+    last_good_utc_s: float | None = None  # when it last answered or spoke; None: never yet
+    errors: int = 0  # failed commands and losses since the controller started
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +25,7 @@ class SignState:
     """What stands behind a sign's verdict (R1). Parts about a decision are empty where none was made."""
 
     words: Words  # in the station's languages
+    hotline: str  # where to object or ask for correction: the issuer's, else everybody's
     rule_id: str = ""
     reference: str = ""  # correction reference of the person at the sign (R12)
     issuer: str = ""
@@ -93,15 +96,6 @@ class FeedState:
 
 
 @dataclass(frozen=True, slots=True)
-class StatusQuery:
-    """One query of a ticket system: a document or a code's text, never both."""
-
-    document_type: str = ""
-    number: str = field(default="", repr=False)
-    code_content: str = field(default="", repr=False)
-
-
-@dataclass(frozen=True, slots=True)
 class ReportState:
     """What one issuer says of the person asked about."""
 
@@ -120,6 +114,7 @@ class StatusAnswer:
     age_s: float | None
     conditions: tuple[str, ...]
     words: Words
+    hotline: str  # the issuer's, else everybody's
     reference: str = ""  # correction reference (R12); "" where no issuer's record of the person decided
     reports: tuple[ReportState, ...] = ()  # of every issuer that knows the person
 

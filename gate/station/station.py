@@ -34,7 +34,7 @@ from gate.station.journal import Journal
 from gate.station.lanememory import LaneMemory
 from gate.station.lookup import Found, Lookup, Scene
 from gate.station.metrics import Metrics, MetricsServer
-from gate.station.prompts import explained
+from gate.station.prompts import APPEAL_CONTACT, explained
 from gate.station.rulefiles import read_code_keys, station_issuers, station_rules, unheard
 from gate.station.rulefiles import read_issuers as read_issuers
 from gate.station.rulefiles import read_rules as read_rules
@@ -108,6 +108,7 @@ class Station:
             day=self._day,
             terms=self._terms,
             words=self.words,
+            hotline=self.hotline,
             lane_changed=self._lane_changed,
             passage_ended=self._passage_ended,
         )
@@ -272,6 +273,8 @@ class Station:
         self._store.refresh()
         self._lookup.use_held_peppers()
         self.metrics.red_jumps(jump.authority for jump in self._reds.current(self.clock.now().utc_s))
+        for lane in self._lanes.values():
+            lane.measure_devices(self.clock.now())
         for issuer in self._settings.issuers:
             down = issuer.id in self._desk.unreachable()
             services.set_condition(Condition(Cause.ISSUER_UNREACHABLE, issuer.id), down)
@@ -430,6 +433,7 @@ class Station:
             age_s,
             conditions,
             words,
+            self.hotline(verdict.issuer),
             found.reference_for(verdict),
             tuple(_report(finding) for finding in found.question.findings if isinstance(finding, Told)),
         )
@@ -437,6 +441,11 @@ class Station:
     def words(self, reason: Reason, rule_id: str) -> Words:
         """What people are told: the rule's words where it gave this reason, else the reason's."""
         return explained(reason, self.rules.rule(rule_id), self._settings.languages)
+
+    def hotline(self, issuer: str) -> str:
+        """Where a passenger objects or asks for correction: the issuer's own number, else everybody's."""
+        info = self._services.issuers.by_id.get(issuer)
+        return info.hotline if info else APPEAL_CONTACT
 
     def _lane_changed(self, state: LaneState) -> None:
         own = _MODES[self._runner(state.lane_id).direction]

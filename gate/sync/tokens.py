@@ -25,9 +25,6 @@ class TokenError(ValueError):
     """Two lines give one token to two persons; the text names the lines."""
 
 
-_PER_BUCKET = 64  # tokens at most, on average
-
-
 class TokenTable:
     """Collects tokens subject by subject, and writes them token by token."""
 

@@ -8,6 +8,7 @@ from gate.v1 import reason_pb2 as _reason_pb2
 from gate.v1 import status_pb2 as _status_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
@@ -153,6 +154,8 @@ class Device(_message.Message):
     UP_FIELD_NUMBER: _builtins.int
     FAULT_FIELD_NUMBER: _builtins.int
     DETAIL_FIELD_NUMBER: _builtins.int
+    LAST_GOOD_TIME_FIELD_NUMBER: _builtins.int
+    ERROR_COUNT_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Its name within the lane. Always given. Example: "samv"."""
     driver: _builtins.str
@@ -165,6 +168,12 @@ class Device(_message.Message):
     """Why not, one of the closed list of device faults; "" while it works. Example: "PORT_MISSING"."""
     detail: _builtins.str
     """What it tells about itself, or what to do about the fault; "" when nothing. Example: "unit 1"."""
+    error_count: _builtins.int
+    """Failed commands and losses since the controller started. 0 when absent. Example: 3."""
+    @_builtins.property
+    def last_good_time(self) -> _timestamp_pb2.Timestamp:
+        """When it last answered or spoke. Absent: never since the controller started. Example: 2020-04-01T08:00:00Z."""
+
     def __init__(
         self,
         *,
@@ -174,10 +183,12 @@ class Device(_message.Message):
         up: _builtins.bool = ...,
         fault: _builtins.str = ...,
         detail: _builtins.str = ...,
+        last_good_time: _timestamp_pb2.Timestamp | None = ...,
+        error_count: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["last_good_time", b"last_good_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["detail", b"detail", "driver", b"driver", "fault", b"fault", "kind", b"kind", "name", b"name", "up", b"up"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["detail", b"detail", "driver", b"driver", "error_count", b"error_count", "fault", b"fault", "kind", b"kind", "last_good_time", b"last_good_time", "name", b"name", "up", b"up"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

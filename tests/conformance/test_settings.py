@@ -11,6 +11,7 @@ import pytest
 
 from drivers import contract, registry
 from drivers.registry import Setting
+from drivers.simulated.wire import WireFaults
 from tests.conformance.plug import CASE_NAMES, CASES, Plug, build
 
 SETTINGS = [(info, setting) for info in registry.drivers().values() for setting in info.settings.values()]
@@ -67,6 +68,40 @@ def test_a_wrong_value_is_refused_by_its_name(info: registry.DriverInfo, setting
         with pytest.raises(registry.SettingError) as caught:
             registry.check_settings(info, {**_place(info), setting.name: value})
         assert caught.value.key == setting.name
+
+
+KNOBS = [(info, knob) for info in registry.drivers().values() for knob in info.knobs.values()]
+
+
+@pytest.mark.parametrize(("info", "knob"), KNOBS, ids=[f"{info.name}.{knob.name}" for info, knob in KNOBS])
+def test_a_knob_of_its_simulator_is_declared_like_a_setting(info: registry.DriverInfo, knob: Setting) -> None:
+    """A sentence, bounds or choices, a default that is allowed; a wrong value is refused by its name."""
+    assert knob.sentence.endswith(".")
+    assert knob.default is not None
+    if knob.type in ("integer", "number") and not knob.choices:
+        assert knob.min is not None
+        assert knob.max is not None
+    assert registry.check_knobs(info, {knob.name: knob.default})[knob.name] == knob.default
+    for value in ([], None, *(["no such choice"] if knob.choices else [])):
+        with pytest.raises(registry.SettingError) as caught:
+            registry.check_knobs(info, {knob.name: value})
+        assert caught.value.key == knob.name
+
+
+@pytest.mark.parametrize("info", registry.drivers().values(), ids=list(registry.drivers()))
+def test_a_simulator_reads_the_knobs_it_declares(info: registry.DriverInfo) -> None:
+    """Each name that is not one of the cable's stands in its source; an unknown knob is refused with the nearest."""
+    source = inspect.getsource(importlib.import_module(info.simulator))
+    own = set(info.knobs) - {field.name for field in dataclasses.fields(WireFaults)}
+    assert {name for name in own if f'"{name}"' not in source} == set()
+    with pytest.raises(registry.SettingError, match="has no knob"):
+        registry.check_knobs(info, {"no such knob": 1})
+
+
+@pytest.mark.parametrize("info", registry.drivers().values(), ids=list(registry.drivers()))
+def test_a_probe_is_a_coroutine(info: registry.DriverInfo) -> None:
+    """What `driver.toml` names as probe can be let ask."""
+    assert not info.probe or inspect.iscoroutinefunction(importlib.import_module(info.probe).identify)
 
 
 @pytest.mark.parametrize(("info", "kind"), CASES, ids=CASE_NAMES)

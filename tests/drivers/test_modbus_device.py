@@ -28,6 +28,8 @@ from drivers.contract import (
 from drivers.simulated.ports import PtyPort, SimulatedPort, TcpPort
 from drivers.simulated.relay_board import SimulatedRelayBoard, shared_line
 
+PROVES = [("modbus-relay", "pymodbus server")]  # what `proved_by` of its driver.toml rests on
+
 WIRED = {"passed_input": 0, "passed_exit_input": 1, "tailgating_input": 3, "fire_input": 4, "ready_input": 5}
 
 

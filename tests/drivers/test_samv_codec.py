@@ -14,10 +14,13 @@ from drivers.readers.samv.codec import (
     Replies,
     Reply,
     StatusWord,
+    appended_address,
     card_text,
+    dialect,
     encode,
     encode_reply,
     sam_id,
+    same_sam,
 )
 from drivers.simulated.cards import card_text as make_text
 
@@ -220,3 +223,84 @@ def test_noise_made_of_frame_heads_does_not_hold_the_controller() -> None:
 def test_a_90_with_another_amount_of_data_answers_another_command(command: Command, data: bytes, answers: bool) -> None:
     """A late read is no select, and never a security module's number that would show a person's bytes to operators."""
     assert Reply(StatusWord.OK, data).answers(command) is answers
+
+
+@pytest.mark.parametrize(
+    ("size", "length", "whole_frame"), [(1024, 0x090A, 2321), (512, 0x070A, 1809), (0, 0x050A, 1297)]
+)
+def test_a_fingerprint_of_any_size_is_read_by_len_alone(size: int, length: int, whole_frame: int) -> None:
+    """30 10 brings 1,024, 512 or 0 bytes of fingerprint (devices.md 1.3, 4): the text is the same."""
+    lengths = bytes.fromhex("01000400") + size.to_bytes(2, "big")
+    frame = _with_checksum(f"AAAAAA9669{length:04X}000090", lengths + TEXT + _PHOTO + bytes(size))
+    assert len(frame) == whole_frame
+    for read in (whole, byte_by_byte, with_bytes_following, after_noise):
+        reply = read(frame)[0]
+        assert reply.answers(Command.READ_FINGERPRINT)
+        assert card_text(Command.READ_FINGERPRINT, reply) == TEXT
+
+
+def test_no_appended_address_is_no_failure() -> None:
+    """91 to 30 03 is success without content, 90 brings 70 bytes; anything else is refused."""
+    assert appended_address(Reply(0x91, b"")) is None
+    assert appended_address(whole(REPLIES["address"][0])[0]) == b" \0" * 35
+    for reply in (Reply(0x90, bytes(69)), Reply(0x41, b""), Reply(0x41, bytes(70))):
+        with pytest.raises(ValueError, match="no appended address"):
+            appended_address(reply)
+
+
+def test_a_sam_is_the_same_however_its_number_is_padded() -> None:
+    """Nine or ten digits in the last two groups is disputed (devices.md 1.3, 5); another number is another module."""
+    assert same_sam("05.03-20162091-1234567890-0218893066", "5.3-20162091-1234567890-218893066")
+    assert not same_sam("05.03-20162091-1234567890-0218893066", "05.03-20162091-1234567890-0218893067")
+    with pytest.raises(ValueError, match="not as"):
+        same_sam("05.03-20162091-1234567890-0218893066", "reader 5")
+
+
+@pytest.mark.parametrize(
+    "page", ["AAAAAA966900030001FC", "AAAAAA96690003 00817C", "AAAAAA96690003 00827B", "AAAAAA96690003 00837A"]
+)
+def test_the_dialect_of_sums_is_known_and_is_no_reply(page: str) -> None:
+    """The four commands of devices.md 1.3, 7, and a reply so summed: told by name, whatever stands around."""
+    frame = bytes.fromhex(page)
+    body = bytes.fromhex("0004000090")
+    reply = frame[:5] + body + bytes([-sum(body) & 0xFF])
+    for heard in (frame, reply, b"\0AA" + frame + b"\0"):
+        assert "complement of the sum" in dialect(heard)
+        assert not Replies().feed(heard)
+
+
+@pytest.mark.parametrize("page", ["020003CA0102C903", "020003 3229FF E403", "020002300636 03"])
+def test_the_dialect_of_numbers_is_known(page: str) -> None:
+    """Frames of devices.md 1.3, 8 (its <xor> computed here): 02, length, payload, XOR of the payload, 03."""
+    assert "reads numbers only" in dialect(bytes.fromhex(page))
+
+
+@pytest.mark.parametrize("frame", [frame for frame, _, _ in REPLIES.values()] + [b"", b"AAAA", bytes(64), b"\x02\x00"])
+def test_no_true_reply_is_taken_for_a_dialect(frame: bytes) -> None:
+    """Nor its beginning, a gateway's heartbeat, zeros or a lone 02."""
+    assert dialect(frame) == ""
+    assert dialect(frame[:64]) == ""
+
+
+@pytest.mark.parametrize(
+    "garbled",
+    [
+        "AAAAAA96690904000010 14",  # Telpo: Len high byte garbled (devices.md 1.2, 5)
+        "AA00AAAA9669000C0000900000000000009C",  # Qt, FDX3S: a 00 inserted into the preamble (1.2, 10)
+        "AAAAAA966900040000009094",  # a 00 inserted into the body
+    ],
+)
+def test_a_garbled_reply_is_none_and_the_next_is_read_after_a_silence(garbled: str) -> None:
+    """Never taken for `not found`; after 100 ms of silence nothing is left of it."""
+    replies = Replies()
+    assert replies.feed(bytes.fromhex(garbled)) == []
+    replies.drop()
+    assert replies.feed(REPLIES["no card"][0]) == [Reply(0x80, b"")]
+
+
+def test_a_stray_00_after_a_reply_costs_nothing() -> None:
+    """`...000400001014 00` (devices.md 1.2, 5): the reply is read, and so is the next."""
+    frame = bytes.fromhex("AAAAAA966900040000101400")
+    replies = Replies()
+    assert replies.feed(frame) == [Reply(0x10, b"")]
+    assert replies.feed(REPLIES["no card"][0]) == [Reply(0x80, b"")]

@@ -44,6 +44,7 @@ class _Street:
     of_card: tuple[Finding, ...] = ()
     of_code: tuple[Finding, ...] = ()
     askable: tuple[str, ...] = ()
+    accepts: bool = True  # the turnstiles take every release
     problem: Reason | None = None
     age: AgeGroup = AgeGroup.ADULT
     reads: frozenset[Ask] = frozenset({Ask.CARD, Ask.CODE})
@@ -77,6 +78,8 @@ class _Street:
                 self.records.append(record)
             case Release(grant=grant):
                 self.releases.append(grant)
+                if self.accepts:
+                    self.see(events.ReleaseAccepted(grant), lane=lane)
             case AskIssuers():
                 self.asked.append(command)
             case FindStatus():
@@ -448,3 +451,18 @@ def test_who_waits_behind_another_is_not_released_into_a_lane_that_was_closed() 
     street.see(events.PersonPassed(ENTRY), after_s=1.0)
     assert street.releases == [1]
     assert [record.outcome for record in street.records] == ["LAPSED", "PASSED"]
+
+
+@pytest.mark.requirement("R19")
+def test_a_guardian_who_was_not_released_or_did_not_walk_takes_nobody_along() -> None:
+    """Refused by the turnstile, or lapsed: the child behind is sent to its family, not through."""
+    for ending in ("refused", "lapsed"):
+        street = _Street(of_card=(GREEN,), accepts=ending == "lapsed")
+        street.see(events.CardRead(_card(0), ENTRY))
+        if ending == "refused":
+            street.see(events.ReleaseRefused(street.releases[-1]))
+        else:
+            street.see(events.TimeReached(), after_s=TIMES.release_within_s)
+        street.of_card, street.age = (NOBODY,), AgeGroup.MINOR
+        street.see(events.CardRead(_card(1), ENTRY), after_s=0.5)
+        assert street.sign.reason is Reason.GUARDIAN_NEEDED

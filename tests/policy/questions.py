@@ -101,10 +101,12 @@ def _findings(random: Random, kind: Presented, now: Moment) -> Iterator[Finding]
 
 def _circumstances(random: Random, kind: Presented, region: str) -> Circumstances:
     issuer = random.choice((*DELTA, *OTHERS)) if kind in (Presented.CODE, Presented.CARD_AND_CODE) else ""
+    form = random.choice(_FORMS.get(issuer, (issuer,)))
     return Circumstances(
         presented=kind,
         code_issuer=issuer,
-        code_form=random.choice(_FORMS.get(issuer, (issuer,))),
+        code_form=form,
+        code_needs_card=form.endswith("_PAPER"),
         # Only a document tells somebody's age.
         age_group=AgeGroup.UNKNOWN if kind in _BARE else random.choice(tuple(AgeGroup)),
         guardian=random.random() < 0.5,

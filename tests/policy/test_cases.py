@@ -69,7 +69,7 @@ def test_a_case_is_read_whole() -> None:
     )  # fmt: skip
     assert case.question.conditions == {Condition(Cause.CLOCK_UNTRUSTED), Condition(Cause.JOURNAL_FULL)}
     assert case.question.circumstances == Circumstances(
-        Presented.CARD_AND_CODE, "SCM", "SCM", AgeGroup.MINOR, True, "320500", Day.OPEN, Warmth.HIGH
+        Presented.CARD_AND_CODE, "SCM", "SCM", AgeGroup.MINOR, True, "320500", Day.OPEN, temperature=Warmth.HIGH
     )
 
 

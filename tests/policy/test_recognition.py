@@ -120,7 +120,7 @@ def test_in_wuxi_no_code_and_red_do_not_ride_and_paper_needs_its_card() -> None:
         assert (verdict.kind, verdict.reason) == (DENY, reason)
     green = Listed("XKM", GREEN, "320200", 0, None, 1, Freshness(now.utc_s))
     for kind, expected in ((Presented.CODE, Reason.CODE_NEEDS_CARD), (Presented.CARD_AND_CODE, Reason.STATUS_GREEN)):
-        paper = Circumstances(kind, "XKM", "XKM_PAPER", region="320200")
+        paper = Circumstances(kind, "XKM", "XKM_PAPER", region="320200", code_needs_card=True)
         assert decide(Question((green,), circumstances=paper), RULES, now).reason is expected
 
 

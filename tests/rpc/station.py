@@ -113,12 +113,12 @@ class PlainStation:
         self.asked.append(("check_status", document.type, *((travel,) if travel != NOW_AND_HERE else ())))
         if self.breaks_with:
             raise self.breaks_with
-        return StatusAnswer(GREEN, "abcd", 3600.5, (), explained(GREEN.reason, None, self.languages))
+        return StatusAnswer(GREEN, "abcd", 3600.5, (), explained(GREEN.reason, None, self.languages), "12345")
 
     def check_code(self, content: str, travel: Travel = NOW_AND_HERE) -> StatusAnswer:
         self.asked.append(("check_code", len(content), *((travel,) if travel != NOW_AND_HERE else ())))
         words = explained(Reason.CODE_NEEDS_CARD, None, self.languages)
-        return StatusAnswer(Verdict(VerdictKind.REFER, Reason.CODE_NEEDS_CARD, ""), "abcd", None, (), words)
+        return StatusAnswer(Verdict(VerdictKind.REFER, Reason.CODE_NEEDS_CARD, ""), "abcd", None, (), words, "12345")
 
 
 @dataclass(slots=True)

@@ -74,7 +74,7 @@ def test_the_barrier_has_no_state_that_cannot_be_told() -> None:
 @pytest.mark.parametrize("why", Reason)
 def test_every_reason_has_words_for_ticket_systems(why: Reason) -> None:
     """Sentence and next step in both languages, and the proto's comment is that sentence."""
-    text = convert.text(why.name, explained(why, None, ("zh", "en")), ("zh", "en"), "AKM-REF")
+    text = convert.text(why.name, explained(why, None, ("zh", "en")), ("zh", "en"), "AKM-REF", "12345")
     assert reason_pb2.Reason.Name(text.code) == f"REASON_{why.name}"
     assert all(text.sentence[language] and text.next_step[language] for language in ("zh", "en"))
     assert prompts()[why].sentence["en"] == text.sentence["en"]

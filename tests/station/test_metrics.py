@@ -22,6 +22,9 @@ CONTRACT = {
     "gate_feed_sequence": {"issuer"},
     "gate_feed_gaps_total": {"issuer"},
     "gate_device_up": {"lane", "device"},
+    "gate_device_errors_total": {"lane", "device", "fault"},
+    "gate_device_last_good_seconds": {"lane", "device"},
+    "gate_device_command_seconds": {"lane", "device"},
     "gate_degraded": {"cause"},
     "gate_status_requests_total": {"method", "code"},
     "gate_status_duration_seconds": {"method"},
@@ -40,6 +43,9 @@ def metrics() -> Metrics:
     made.feed("AKM", 7, 61.5)
     made.feed_gap("AKM", 2)
     made.device_up("A1", "samv", True)
+    made.device_error("A1", "samv", "NO_ANSWER")
+    made.device_good("A1", "samv", 0.4)
+    made.device_command("A1", "samv", 0.031)
     made.degraded("JOURNAL_FULL", True)
     made.status_request("CheckStatus", "OK", 0.0004)
     return made

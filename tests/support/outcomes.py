@@ -69,7 +69,13 @@ def verdict(rules: RuleSet, shown: str, form: Form | IssuerInfo, outcome: str, r
     """What is decided at a station of `region` when `form` is shown so; of an issuer, when only the card is."""
     code = form if isinstance(form, Form) else None
     issuer = code.issuer if code else form.id
-    given = Circumstances(_KINDS[shown], issuer if code else "", code.id if code else "", region=region)
+    given = Circumstances(
+        _KINDS[shown],
+        issuer if code else "",
+        code.id if code else "",
+        region=region,
+        code_needs_card=bool(code and code.needs_card),
+    )
     return decide(Question((OUTCOMES[outcome](issuer),), circumstances=given), rules, NOW)
 
 

@@ -8,6 +8,7 @@ answers which command is judged by the status word (`EXPECTED`).
 """
 
 import enum
+import re
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ PREAMBLE = bytes.fromhex("AAAAAA9669")
 REPLY_LEN_MIN = 4
 REPLY_LEN_MAX = 0x090A  # 2314: text, photo and a fingerprint of 1,024 bytes
 TEXT_BYTES = 256
+ADDRESS_BYTES = 70  # section 6: what 30 03 brings
 _HEAD = len(PREAMBLE) + 2
 # More than one largest frame is never outstanding; the rest is noise that must not grow.
 BUFFER_MAX = 2 * (REPLY_LEN_MAX + _HEAD)
@@ -215,7 +217,61 @@ def card_text(command: Command, reply: Reply) -> bytes | None:
     return reply.data[start : start + TEXT_BYTES]
 
 
+def appended_address(reply: Reply) -> bytes | None:
+    """The address that was appended to a card later (30 03), a person's; None when there is none, which is no failure.
+
+    Raises ValueError for another reply than those two.
+    """
+    if reply.status == StatusWord.ITEM_ABSENT:
+        return None
+    if reply.status != StatusWord.OK or len(reply.data) != ADDRESS_BYTES:
+        raise ValueError(f"status {reply.status:02X} with {len(reply.data)} bytes is no appended address")
+    return reply.data
+
+
 def sam_id(reply: Reply) -> str:
     """The security module's printed number; the last two groups are padded to ten digits (disputed: nine or ten)."""
     kind, maker, day, number, check = struct.unpack_from("<HHIII", reply.data)
     return f"{kind:02d}.{maker:02d}-{day}-{number:010d}-{check:010d}"
+
+
+_PRINTED = re.compile(r"([0-9]{1,5})\.([0-9]{1,5})-([0-9]{1,10})-([0-9]{1,10})-([0-9]{1,10})")
+
+
+def same_sam(one: str, other: str) -> bool:
+    """Whether two printed numbers are one module's, however they are padded. Raises ValueError if one is none."""
+    return _groups(one) == _groups(other)
+
+
+def _groups(printed: str) -> tuple[int, ...]:
+    found = _PRINTED.fullmatch(printed.strip())
+    if not found:
+        raise ValueError(f"{printed!r} is not as 05.03-20160101-1234567890-0123456789")
+    return tuple(map(int, found.groups()))
+
+
+# --- what speaks otherwise on the same readers (devices.md 1.3, 7 and 8) -------------------------------------------
+
+HEARD_MAX = 64  # a reply to a status check is shorter in every dialect
+_STX, _ETX = 0x02, 0x03
+
+
+def dialect(heard: bytes) -> str:
+    """Which other protocol these bytes are, in words; "" when they are none that is known."""
+    at = heard.find(PREAMBLE)
+    if at >= 0 and (frame := _sized(heard[at + len(PREAMBLE) :], head=2)):
+        *body, check = frame
+        if (sum(body) + check) & 0xFF == 0 and checksum(bytes(body)) != check:
+            return "a CVR-100 dialect: its checksum is the complement of the sum, not XOR"
+    at = heard.find(_STX)
+    if at >= 0 and (frame := _sized(heard[at + 1 :], head=2, more=2)):
+        *payload, check, end = frame[2:]
+        if end == _ETX and checksum(bytes(payload)) == check:
+            return "a dialect framed by 02 and 03, which reads numbers only"
+    return ""
+
+
+def _sized(data: bytes, head: int, more: int = 0) -> bytes:
+    """Length field, as many bytes as it counts, and `more`; b"" when not all are there or it counts none."""
+    size = head + int.from_bytes(data[:head], "big") + more
+    return data[:size] if head + more < size <= len(data) else b""

@@ -9,6 +9,7 @@ from drivers.registry import SettingError, SettingValue
 from drivers.scanners.line.codec import Framing, Lines
 from drivers.scanners.same_code import SameCode
 from drivers.transport import REOPEN_S, ByteLink, PortError, open_link, port_setting
+from drivers.vitals import VitalSigns
 
 LAST_WORD_S = 0.05  # for trigger_off to go out before closing destroys it; 10 bytes take 10 ms at 9600 Bd
 IDLE_READ_S = 60.0  # a scanner is silent between passengers; the wait only bounds one read
@@ -32,6 +33,7 @@ class LineScanner:
             answers=bool(self._trigger_on or self._trigger_off),
         )
         self._same = SameCode(float(settings["same_code_s"]))
+        self._vitals = VitalSigns()
         self._up = False
         self._said: DeviceFault | None = None
 
@@ -74,6 +76,7 @@ class LineScanner:
             data = await link.read(wait_s)
             for said in lines.feed(data) if data else lines.silence():
                 self._say(said, report, now())
+            self._vitals.tell(report, now())
             if self._trigger_every_s and now() - triggered_s >= self._trigger_every_s:
                 triggered_s = now()
                 await self._trigger(link)
@@ -87,6 +90,8 @@ class LineScanner:
         mark = said.payload if isinstance(said, CodeReport) else said.problem.encode()
         if self._same.is_new(mark, now_s):
             report(said)
+        else:
+            self._vitals.good()  # a code held on is not said again, and yet the engine is well
 
 
 def create(settings: Mapping[str, SettingValue]) -> LineScanner:

@@ -9,7 +9,7 @@ import logging
 import struct
 import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pymodbus.client import AsyncModbusTcpClient
 from pymodbus.exceptions import ModbusException
@@ -21,6 +21,7 @@ from drivers.contract import DeviceFault
 from drivers.transport import OPEN_TIMEOUT_S, PortError, TcpAddress, open_transport, parse_port
 from drivers.turnstiles.modbus.codec import CoilWrite, rtu_gap_s
 from drivers.turnstiles.modbus.turns import Turns
+from drivers.vitals import VitalSigns
 
 # pymodbus prints every lost frame with its bytes; our `Down` says the same once, in words.
 logging.getLogger("pymodbus.logging").setLevel(logging.CRITICAL)
@@ -31,6 +32,7 @@ PATIENCE_S = 0.03
 GIVE_WAY_S = 0.01  # how late a release may be because of it
 # Modbus exceptions after which the unit may act all the same: 05 it goes on working, 0B the gateway heard nothing.
 _WRITE = 5  # FC05
+_IDENTITY_OBJECTS = 3  # VendorName, ProductCode, MajorMinorRevision: the basic ones of the Modbus specification 6.21
 _MAY_ACT = (0x05, 0x0B)
 
 
@@ -66,6 +68,7 @@ class Unit:
     address: int
     timeout_s: float
     silent: bool = False
+    vitals: VitalSigns = field(default_factory=VitalSigns, compare=False)
 
 
 class _RawCoil(WriteSingleCoilRequest):
@@ -108,6 +111,13 @@ class Bus:
                 raise NoAnswerError
             return reply.registers
 
+    async def read_identity(self, unit: Unit) -> str:
+        """Maker, product and revision (FC43/14, basic). Raises NoAnswerError, RefusedError, PortError."""
+        async with self._turn() as client:
+            reply = await self._answer(unit, client.read_device_information(device_id=unit.address), 43)
+            told = getattr(reply, "information", {})
+            return " ".join(told[number].decode("ascii", "replace") for number in sorted(told)[:_IDENTITY_OBJECTS])
+
     async def write_coil(self, unit: Unit, write: CoilWrite, sent: Callable[[], None] | None = None) -> None:
         """FC05; `sent` is called when the bytes go out. Raises NoAnswerError, RefusedError, PortError."""
         async with self._turn(write=True) as client:
@@ -133,12 +143,15 @@ class Bus:
         assert self._client is not None  # noqa: S101 - _turn opened it
         assert not isinstance(asked, ModbusPDU)  # noqa: S101 - pymodbus types one interface for sync and async
         self._client.ctx.comm_params.timeout_connect = unit.timeout_s
+        now = asyncio.get_running_loop().time
+        asked_s = now()
         waiting = asyncio.ensure_future(asked)
         try:
             reply = await (self._listen(waiting) if unit.silent and function != _WRITE else waiting)
         except GaveWayError:
             raise
         except (ModbusException, OSError) as error:
+            unit.vitals.failed(DeviceFault.NO_ANSWER)
             self.close()
             raise NoAnswerError from error
         except BaseException:
@@ -149,17 +162,20 @@ class Bus:
             waiting.cancel()
         if reply.isError():
             code = getattr(reply, "exception_code", 0)
+            unit.vitals.failed(DeviceFault.PROTOCOL_ERROR)
             raise NoAnswerError if code in _MAY_ACT else RefusedError(code)
         if reply.function_code != function:
+            unit.vitals.failed(DeviceFault.PROTOCOL_ERROR)
             self.close()
             raise NoAnswerError
+        unit.vitals.good(now() - asked_s)
         return reply
 
     async def _listen(self, waiting: asyncio.Future[ModbusPDU]) -> ModbusPDU:
         """The answer of a unit that was silent, as long as nobody else wants the line."""
         while not (await asyncio.wait({waiting}, timeout=GIVE_WAY_S))[0]:
             if self._turns.waited_s >= PATIENCE_S:
-                raise NoAnswerError
+                raise NoAnswerError  # not counted: it was not given its whole time
             if self._turns.writes_wait:
                 raise GaveWayError
         return waiting.result()

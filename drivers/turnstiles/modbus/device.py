@@ -23,6 +23,7 @@ from drivers.turnstiles.modbus.bus import (
     leave_bus,
 )
 from drivers.turnstiles.modbus.codec import BoardMap, Inputs, counted, first_reports, reports
+from drivers.vitals import VitalSigns
 
 SILENT_POLLS_MAX = 3  # polls without an answer before the board counts as down; a passage pulse lasts 3 polls
 STOP_S = 0.5  # for relays to be switched off when we stop; a stopping controller waits for all its lanes
@@ -55,6 +56,7 @@ class ModbusTurnstile:
         self._pulse = str(settings["pulse"])  # auto until the first release tells
         self._coils_as_inputs = settings["inputs_table"] == "coils"
         self._edges = frozenset(Direction) - frozenset(self._map.counters)
+        self._vitals = VitalSigns()
         self._bus: Bus | None = None
         self._releasing = asyncio.Lock()
         self._up = False
@@ -183,7 +185,7 @@ class ModbusTurnstile:
 
     @property
     def _unit(self) -> Unit:
-        return Unit(self._address, self._timeout_s, silent=self._silent > 0 or not self._up)
+        return Unit(self._address, self._timeout_s, self._silent > 0 or not self._up, self._vitals)
 
     def _down(self, report: ReportSink, fault: DeviceFault, detail: str) -> None:
         if self._up or self._said is not fault:
@@ -203,6 +205,7 @@ class ModbusTurnstile:
                 if not self._up:
                     self._up, self._said = True, None
                     report(Up(f"unit {self._address}"))
+                self._vitals.tell(report, now())
                 await self._end_pulses(bus, now())  # after the poll: by then a fire is known
             except RefusedError as error:
                 text = f"unit {self._address} answers exception {error.code}: check the input map"

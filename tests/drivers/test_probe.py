@@ -1,0 +1,207 @@
+"""What is on a port: each driver's own question against simulated devices, and pymodbus' server for Modbus."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from pymodbus import ModbusDeviceIdentification
+from pymodbus.server import ModbusTcpServer
+from pymodbus.simulator import DataType, SimData, SimDevice
+
+from drivers import probe, registry
+from drivers.contract import DeviceFault
+from drivers.readers.samv.codec import Command
+from drivers.scanners.line.probe import ssi_revision
+from drivers.simulated.line_scanner import MAKERS, SimulatedLineScanner
+from drivers.simulated.ports import PtyPort, SimulatedPort, TcpPort
+from drivers.simulated.relay_board import SimulatedRelayBoard
+from drivers.simulated.samv import SimulatedSamv
+from drivers.transport import PortError
+
+SAM = "05.03-20162091-1234567890-0218893066"
+
+
+def found(tries: list[probe.Tried]) -> tuple[str, str]:
+    return tries[-1].driver, tries[-1].says
+
+
+@contextlib.asynccontextmanager
+async def at(folder: Path, device: object, kind: str) -> AsyncIterator[SimulatedPort]:
+    session = getattr(device, "session", None) or getattr(device, "tcp" if kind == "tcp" else "rtu")
+    async with PtyPort(folder / "device", session) if kind == "pty" else TcpPort(session) as port:
+        yield port
+
+
+@pytest.mark.parametrize("speed", [115200, 9600])
+def test_a_card_reader_is_found_with_its_speed_and_number(tmp_path: Path, speed: int) -> None:
+    """By status check and SAM id; it was asked nothing else, and never reset."""
+
+    async def story() -> None:
+        reader = SimulatedSamv()
+        reader.knobs.speed = speed
+        async with at(tmp_path, reader, "pty") as port:
+            reader.port = port
+            assert found(await probe.find(port.spec)) == ("samv", f"SAM_V reader at {speed} Bd, SAM {SAM}")
+        assert set(reader.asked) == {Command.STATUS, Command.SAM_ID}
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize(("status", "says"), [(0x60, "self-test"), (0x66, "not authorised")])
+def test_a_broken_card_reader_is_one_all_the_same(tmp_path: Path, status: int, says: str) -> None:
+    """60 and 66 are answers that only such a reader gives; a probe resets nothing."""
+
+    async def story() -> None:
+        reader = SimulatedSamv()
+        reader.knobs.force = dict.fromkeys(Command, status)
+        async with at(tmp_path, reader, "tcp") as port:
+            driver, said = found(await probe.find(port.spec))
+        assert driver == "samv"
+        assert says in said
+        assert Command.RESET not in reader.asked
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize(
+    ("kind", "says"),
+    [
+        ("pty", "Modbus RTU at 9600 Bd, parity N, unit 1"),
+        ("tcp", "Modbus TCP, unit 1"),
+        ("rtu", "Modbus RTU over TCP, unit 1"),
+    ],
+)
+def test_a_relay_board_is_found_and_no_relay_moves(tmp_path: Path, kind: str, says: str) -> None:
+    """On each transport; a board that tells no identity is found by its coil; nothing was written."""
+
+    async def story() -> None:
+        board = SimulatedRelayBoard()
+        async with at(tmp_path, board, kind) as port:
+            assert found(await probe.find(port.spec)) == ("modbus-relay", says)
+        assert board.writes == []
+        assert board.releases == []
+
+    asyncio.run(story())
+
+
+def test_an_independent_modbus_server_tells_its_maker() -> None:
+    """FC43/14 of pymodbus' own server: maker, product, revision."""
+
+    async def story() -> None:
+        device = SimDevice(id=1, simdata=[SimData(0, values=[False] * 16, datatype=DataType.BITS)])
+        identity = ModbusDeviceIdentification(
+            info_name={"VendorName": "ACME", "ProductCode": "R8", "MajorMinorRevision": "2.1"}
+        )
+        server = ModbusTcpServer(device, address=("127.0.0.1", 0), identity=identity)
+        await server.serve_forever(background=True)
+        port = server.transport.sockets[0].getsockname()[1]
+        try:
+            assert found(await probe.find(f"tcp:127.0.0.1:{port}")) == (
+                "modbus-relay",
+                "Modbus TCP, unit 1: ACME R8 2.1",
+            )
+        finally:
+            await server.shutdown()
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize(
+    ("maker", "says"), [("honeywell", "Honeywell"), ("newland", "Newland"), ("zebra", "revision SIM 1.0 00")]
+)
+def test_an_engine_is_told_by_its_makers_question(tmp_path: Path, maker: str, says: str) -> None:
+    """And what it was sent is no trigger of any maker (devices.md 2.1)."""
+
+    async def story() -> None:
+        engine = SimulatedLineScanner()
+        engine.answers = MAKERS[maker]
+        async with at(tmp_path, engine, "tcp") as port:
+            driver, said = found(await probe.find(port.spec))
+        assert driver == "line-scanner"
+        assert says in said
+        for trigger in (b"\x16T\r", b"SCNTRG1", b"\x01T\x04", bytes.fromhex("04E40400FF14")):
+            assert trigger not in engine.received
+
+    asyncio.run(story())
+
+
+def test_a_code_held_before_an_engine_is_not_shown(tmp_path: Path) -> None:
+    """Whatever a silent or talking stranger says, a probe shows none of its bytes."""
+
+    async def story() -> None:
+        async def passenger(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            while await reader.read(256):
+                writer.write(b"https://s.sh.gov.cn/310105199001010018\r\n")
+
+        async with TcpPort(passenger) as port:
+            tries = await probe.find(port.spec)
+        assert [each.driver for each in tries] == [info.name for info in probe.askers()]
+        assert not any(each.says for each in tries)
+        assert "310105" not in repr(tries)
+
+    asyncio.run(story())
+
+
+def test_a_port_that_cannot_be_opened_is_said_once(tmp_path: Path) -> None:
+    """No driver after the first is let try."""
+    with pytest.raises(PortError) as caught:
+        asyncio.run(probe.find(str(tmp_path / "none")))
+    assert caught.value.fault is DeviceFault.PORT_MISSING
+
+
+def test_a_driver_that_never_ends_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that asks for ever costs its limit, and the next is let ask."""
+
+    async def story() -> None:
+        async def for_ever(settings: object) -> str | None:
+            await asyncio.Event().wait()
+            return None
+
+        async with TcpPort(SimulatedRelayBoard().tcp) as port:
+            monkeypatch.setattr("drivers.readers.samv.probe.identify", for_ever)
+            monkeypatch.setattr(probe, "IDENTIFY_S", 1.0)
+            tries = await probe.find(port.spec)
+        assert "not done" in tries[0].trouble
+        assert found(tries)[0] == "modbus-relay"
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("info", probe.askers(), ids=lambda info: info.name)
+def test_every_question_waits_a_limited_time(info: registry.DriverInfo, tmp_path: Path) -> None:
+    """A port where nobody answers: None, well within the limit, at all speeds."""
+
+    async def story() -> None:
+        async def nobody(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            while await reader.read(256):
+                pass
+
+        async with PtyPort(tmp_path / "device", nobody) as port:
+            tried = await probe._try(info, port.spec)
+        assert tried == probe.Tried(info.name)
+
+    asyncio.run(story())
+
+
+def test_a_stable_name_is_found(tmp_path: Path) -> None:
+    """By where the names of /dev/serial/by-id lead; none is made up."""
+    device, other = tmp_path / "ttyUSB0", tmp_path / "ttyUSB1"
+    device.touch()
+    other.touch()
+    names = tmp_path / "by-id"
+    names.mkdir()
+    (names / "usb-reader").symlink_to(device)
+    assert probe.stable_name(str(device), names) == str(names / "usb-reader")
+    assert probe.stable_name(str(other), names) == ""
+    assert probe.stable_name(str(device), tmp_path / "none") == ""
+
+
+def test_an_ssi_revision_is_only_one_with_its_checksum() -> None:
+    """REPLY_REVISION of the manual's form, after noise and with bytes following; another sum is none."""
+    frame = MAKERS["zebra"][bytes.fromhex("04A30400FF55")]
+    assert ssi_revision(b"\x05\x00" + frame + b"\x01") == "SIM 1.0 00"
+    assert ssi_revision(frame[:-1] + b"\x00") is None
+    assert ssi_revision(frame[:-1]) is None
+    assert ssi_revision(bytes(300)) is None
