@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from drivers import registry
-from drivers.contract import DeviceReport, Down, Up
+from drivers.contract import DeviceReport, Down, Up, Vitals
 
 
 class Bench:
@@ -15,6 +15,11 @@ class Bench:
     def __init__(self, device: Any) -> None:
         self.device = device
         self.said: list[DeviceReport] = []
+
+    def hear(self, report: DeviceReport) -> None:
+        """Keep it, unless it only says that the device is well: that comes by the clock."""
+        if not isinstance(report, Vitals):
+            self.said.append(report)
 
     async def until(self, condition: Callable[[], bool], seconds: float = 10.0) -> None:
         async with asyncio.timeout(seconds):
@@ -39,7 +44,7 @@ class Bench:
 async def at_work(driver: str, **given: Any) -> AsyncIterator[Bench]:
     info = registry.driver(driver)
     bench = Bench(registry.create(driver, registry.check_settings(info, given)))
-    running = asyncio.create_task(bench.device.run(bench.said.append))
+    running = asyncio.create_task(bench.device.run(bench.hear))
     try:
         yield bench
         assert not running.done(), running.exception()

@@ -19,6 +19,7 @@ from drivers.turnstiles.modbus.bus import (
     leave_bus,
 )
 from drivers.turnstiles.modbus.codec import CoilWrite
+from drivers.vitals import VitalSigns
 
 LOOK_EVERY_S = 0.5  # a board that lost power is missed, and shows its sign again, within 2 s
 SILENT_MAX = 2  # looks without an answer before the board counts as down
@@ -39,6 +40,7 @@ class LightBuzzer:
         self._sign = Sign.READY
         self._buzz = False  # the sign has just changed
         self._changed = asyncio.Event()
+        self._vitals = VitalSigns()
         self._up = False
         self._said: DeviceFault | None = None
 
@@ -81,11 +83,13 @@ class LightBuzzer:
             leave_bus(self._port, bus)
 
     async def _serve(self, bus: Bus, report: ReportSink) -> None:
-        silent = 0
+        now, silent = asyncio.get_running_loop().time, 0
         while True:
+            asked_s = now()
             try:
                 await self._look(bus)
                 silent = 0
+                self._vitals.good(now() - asked_s)
                 if not self._up:
                     self._up, self._said = True, None
                     report(Up(f"unit {self._unit.address}"))
@@ -94,9 +98,11 @@ class LightBuzzer:
                 raise PortError(DeviceFault.PROTOCOL_ERROR, text) from error
             except (NoAnswerError, GaveWayError):
                 silent += 1
+                self._vitals.failed(DeviceFault.NO_ANSWER)
                 if not self._up or silent >= SILENT_MAX:
                     text = f"unit {self._unit.address} does not answer: check power, wiring, speed and unit address"
                     raise PortError(DeviceFault.NO_ANSWER, text) from None
+            self._vitals.tell(report, now())
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(LOOK_EVERY_S):
                     await self._changed.wait()

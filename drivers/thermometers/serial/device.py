@@ -9,6 +9,7 @@ from drivers.registry import SettingValue
 from drivers.scanners.reopening import DeviceError, Reopening
 from drivers.thermometers.serial.codec import AA55, FIVE_A, Dialect, Frames, is_person, register_dialect
 from drivers.transport import ByteLink, open_link, port_setting
+from drivers.vitals import VitalSigns
 
 # Longer than the slowest module's rhythm (1 Hz: register 02 of the register module), and leaves time to be back in 2 s.
 SILENT_S = 1.5
@@ -24,6 +25,7 @@ class SerialThermometer(Reopening):
         self._poll_s = float(settings["poll_ms"]) / 1000
         self._dialect = _dialect(settings)
         added = settings.get("forehead_to_body_c")
+        self._vitals = VitalSigns()
         self._forehead_to_body_c = None if added is None else float(added)
 
     async def open(self) -> ByteLink:
@@ -41,9 +43,11 @@ class SerialThermometer(Reopening):
             heard = heard or data is None
             for one in data or ():
                 good_s, heard = now(), False
+                self._vitals.good()
                 if not self.is_up:
                     self.say_up(report)
                 self._tell(one, report)
+            self._vitals.tell(report, now())
             if now() - good_s > SILENT_S:
                 raise _unheard(heard)
 
