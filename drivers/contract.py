@@ -202,6 +202,15 @@ class Turnstile(Device, Protocol):
         """Return to one person per release. Callers never send it during an emergency; a driver refuses it then too."""
 
 
+class NormallyOpen(Turnstile, Protocol):
+    """A turnstile that can stand open at rest: its barrier closes only on a refusal."""
+
+    refuses: bool  # whether it is wired so
+
+    async def refuse(self) -> Answer:
+        """Close for a while, on nobody, then stand open again; a release opens at once. Refused in an emergency."""
+
+
 class Thermometer(Device, Protocol):
     """Reports `Temperature` as long as somebody stands before it; takes no commands."""
 

@@ -1,7 +1,8 @@
 """Byte links to devices: a serial port (real, USB-CDC, pty) or TCP, opened, read in limited time, closed for good.
 
 TCP links carry TCP_USER_TIMEOUT and SO_LINGER(1, 0): without them the kernel keeps retransmitting a command that was
-already reported failed, and a gate opens seconds later for nobody (devices.md 3.4, measured).
+already reported failed, and a gate opens seconds later for nobody (devices.md 3.4, measured). Nor is a command written
+while the kernel would only keep it until it finds a hardware address (drivers.next_hop).
 """
 
 import asyncio
@@ -19,6 +20,7 @@ import serial
 import serial_asyncio_fast
 
 from drivers.contract import DeviceFault
+from drivers.next_hop import would_wait
 from drivers.registry import SettingError, SettingValue
 
 # Before the kernel's first retransmission (RFC 6298: 1 s), so that a device that comes back is asked anew at once.
@@ -95,6 +97,10 @@ class ByteLink:
             raise PortError(DeviceFault.PORT_LOST, "port lost: the other side closed it")
         return data
 
+    def check(self) -> None:
+        """Whoever moves a barrier asks this first: raises PortError when the command might be delivered late."""
+        refuse_to_wait(self._writer.transport)
+
     async def write(self, data: bytes) -> None:
         """Send; waits for the buffer to drain. Raises PortError when lost."""
         limit = asyncio.timeout(WRITE_TIMEOUT_S)
@@ -145,6 +151,17 @@ async def _open_tcp(protocol: asyncio.BaseProtocol, address: TcpAddress) -> asyn
         raise PortError(DeviceFault.PORT_MISSING, f"{where}: {reason}: check power, cable and address") from error
     _forbid_late_delivery(transport.get_extra_info("socket"))
     return transport
+
+
+def refuse_to_wait(transport: asyncio.BaseTransport) -> None:
+    """Raise PortError when the kernel would keep what is sent until it finds a hardware address (drivers.next_hop)."""
+    sock = transport.get_extra_info("socket")
+    try:
+        if sock is None or not would_wait(sock):
+            return
+    except OSError as error:
+        raise PortError(DeviceFault.PORT_LOST, f"port lost: {error}") from error
+    raise PortError(DeviceFault.PORT_LOST, "port lost: the device is not found on its network: check its cable")
 
 
 def _forbid_late_delivery(sock: socket.socket) -> None:

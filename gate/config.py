@@ -9,27 +9,28 @@ import math
 import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from drivers import registry
 from drivers.registry import SettingValue
 from gate.issuersettings import ISSUER as ISSUER
 from gate.issuersettings import ISSUERS_MAX, IssuerSettings, read_issuer
+from gate.places import ADDRESS, PORT_MAX, same_place
+from gate.places import checked_place as checked_place
+from gate.policysettings import Policy as Policy
+from gate.policysettings import read_policy
 from gate.tomltable import ConfigError as ConfigError
 from gate.tomltable import Table, shown
 
-PORT_MAX = 65_535
-_ADDRESS = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5}")
+_Read = TypeVar("_Read")
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _REGION = re.compile(r"[0-9]{6}(?:[0-9]{6})?")
 LANES_MAX = 200  # twice the largest gate line of operations.md 2.1; a bound for label values and tasks
 DEVICES_PER_LANE_MAX = 8
 FILE_BYTES_MAX = 1 << 20  # 200 lanes of 8 devices with every setting have 400 kB
-_DAYS_MAX = 366  # a year of special days
 _LISTEN_MAX = 8  # interfaces of one controller
 SOCKET_ROLES = ("operator", "ticketing", "auditor", "lane", "feed")
 
@@ -79,6 +80,8 @@ class Device:
     driver: str
     kind: str  # card-reader | code-scanner | turnstile | prompt | thermometer
     settings: Mapping[str, SettingValue]
+    wait_s: float = 0.0  # how long a turnstile itself keeps a release
+    refuses: bool = False  # whether a turnstile can stand open and close on a refusal
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,18 +93,8 @@ class Lane:
     devices: tuple[Device, ...]
     release_within_s: float = 8.0
     pairing_window_s: float = 5.0
-
-
-@dataclass(frozen=True, slots=True)
-class Policy:
-    """Which rules, of which day, and what the station does on special days. Days are days in China."""
-
-    rules_dir: Path | None = None  # None: the rules shipped with the service
-    rules_of: date | None = None  # decide by the rules of that day, whatever today is (demonstrations); None: of today
-    checking_until: date | None = None  # the first day on which nobody is checked any more
-    open_days: frozenset[date] = frozenset()  # normal ticketing, nobody is checked
-    closed_days: frozenset[date] = frozenset()
-    certificate_keys: Path | None = None  # file or folder of communities' NAME.keys; None: no paper is believed
+    remote: bool = False  # its devices hang on its own computer: `gate lane-agent` drives them
+    normally_open: bool = False  # its barrier stands open at rest and closes on a refusal
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,30 +118,52 @@ class Config:
 
 def load(path: Path) -> Config:
     """Read and check `path`. Raises ConfigError."""
+    return parse(_text(path), path.absolute().parent, str(path))
+
+
+def _text(path: Path) -> str:
     try:
         with path.open("rb") as file:
             raw = file.read(FILE_BYTES_MAX + 1)
         if len(raw) > FILE_BYTES_MAX:
             raise ConfigError(str(path), f"is larger than {FILE_BYTES_MAX} bytes: give the station's TOML file")
-        text = raw.decode("utf-8")
+        return raw.decode("utf-8")
     except OSError as error:
         raise ConfigError(str(path), f"{error.strerror}: give the station's TOML file") from error
     except UnicodeDecodeError as error:
         raise ConfigError(str(path), f"is not UTF-8 text from byte {error.start}: save it as UTF-8") from error
-    return parse(text, path.absolute().parent, str(path))
 
 
 def parse(text: str, folder: Path, name: str = "station.toml") -> Config:
     """Check the text of a station file whose relative paths start at `folder`. Raises ConfigError."""
+    return _parsed(text, folder, name, _config)
+
+
+def load_lane(path: Path) -> Lane:
+    """The one lane of a lane agent's file, as in a station's; its id and devices count. Raises ConfigError."""
+    return _parsed(_text(path), path.absolute().parent, str(path), _one_lane)
+
+
+def _parsed(text: str, folder: Path, name: str, read: Callable[[Table], _Read]) -> _Read:
     try:
         raw = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         why = "nested too deep" if isinstance(error, RecursionError) else str(error)
         raise ConfigError(name, f"is not TOML: {why}: correct it there, see the sample in the README") from error
     try:
-        return _config(Table(raw, "", folder))
+        return read(Table(raw, "", folder))
     except ConfigError as error:
         raise ConfigError(f"{name}: {error.path}".rstrip(": "), str(error).removeprefix(f"{error.path}: ")) from error
+
+
+def _one_lane(top: Table) -> Lane:
+    top.get("when_cut_off", str, "hold", ("hold",))  # nobody is released; deciding there needs a feed there
+    lanes = tuple(map(_lane, top.tables("lane", 1)))
+    top.done()
+    if not lanes or lanes[0].remote:
+        raise ConfigError("lane", "needs one [[lane]] with the id and the devices that hang here, without remote")
+    _distinct_ports(lanes)
+    return lanes[0]
 
 
 def _config(top: Table) -> Config:
@@ -169,7 +184,7 @@ def _config(top: Table) -> Config:
         console_listen=_console(console),
         journal_keep_days=_between(journal, "keep_days", 14, 1, 366, "days"),
         feeds=tuple(map(_feed, top.tables("feed", 64))),
-        policy=_policy(policy),
+        policy=read_policy(policy),
         lanes=tuple(map(_lane, top.tables("lane", LANES_MAX))),
         issuers=tuple(map(read_issuer, top.tables("issuer", ISSUERS_MAX))),
     )
@@ -197,33 +212,6 @@ def _between(table: Table, key: str, default: Any, low: float, high: float, unit
     return value
 
 
-def _policy(table: Table) -> Policy:
-    rules_dir = table.file("rules_dir", must_exist=False, default=None)
-    if rules_dir is not None and not rules_dir.is_dir():
-        raise ConfigError(table.at("rules_dir"), f"{rules_dir} is not a folder: give the folder of the rules")
-    keys = table.file("certificate_keys", must_exist=False, default=None)
-    if keys is not None and not keys.exists():
-        raise ConfigError(table.at("certificate_keys"), f"{keys} is not there: give a .keys file or their folder")
-    days = {key: _days(table, key) for key in ("open_days", "closed_days")}
-    both = sorted(days["open_days"] & days["closed_days"])
-    if both:
-        raise ConfigError(table.at("closed_days"), f"{both[0]} is in open_days too: a day is one of the two")
-    return Policy(
-        rules_dir=rules_dir,
-        rules_of=table.get("rules_of", date, None),
-        checking_until=table.get("checking_until", date, None),
-        certificate_keys=keys,
-        **days,
-    )
-
-
-def _days(table: Table, key: str) -> frozenset[date]:
-    days = table.get(key, list, [])
-    if len(days) > _DAYS_MAX or any(type(day) is not date for day in days):
-        raise ConfigError(table.at(key), f"must be a list of days such as 2020-10-01, at most {_DAYS_MAX}")
-    return frozenset(days)
-
-
 def _languages(table: Table) -> tuple[str, ...]:
     languages = table.get("languages", list, ["zh", "en"])
     if not languages or any(language not in ("zh", "en") for language in languages):
@@ -237,7 +225,7 @@ def _address(table: Table, key: str, default: str) -> str:
 
 
 def _checked_address(value: str, path: str) -> str:
-    if not _ADDRESS.fullmatch(value) or int(value.rpartition(":")[2]) > PORT_MAX:
+    if not ADDRESS.fullmatch(value) or int(value.rpartition(":")[2]) > PORT_MAX:
         raise ConfigError(path, f"is {shown(value)}: must be HOST:PORT with a port of 0-65535, an IPv6 host in []")
     return value
 
@@ -347,9 +335,11 @@ def _source(table: Table) -> str:
 def _lane(table: Table) -> Lane:
     lane_id = _matching(table, "id", _ID, "letters, digits, '.', '_' or '-', at most 64")
     direction: str = table.get("direction", str, "entry", ("entry", "exit", "both"))
+    remote = table.get("remote", bool, False)
     devices: list[Device] = []
     for row in table.tables("device", DEVICES_PER_LANE_MAX):
-        devices.append(_device(row, {device.name for device in devices}))
+        taken = {device.name for device in devices}
+        devices.append(_remote_device(row, taken) if remote else _device(row, taken))
     if sum(device.kind == "turnstile" for device in devices) > 1:
         raise ConfigError(table.at("device"), "has two turnstiles: a lane has one; make the other a lane of its own")
     lane = Lane(
@@ -358,9 +348,40 @@ def _lane(table: Table) -> Lane:
         tuple(devices),
         release_within_s=_between(table, "release_within_s", 8.0, 1.0, 60.0, "seconds"),
         pairing_window_s=_between(table, "pairing_window_s", 5.0, 0.5, 30.0, "seconds"),
+        remote=remote,
+        normally_open=table.get("normally_open", bool, False),
     )
     table.done()
+    _fits_its_turnstile(table, lane)
     return lane
+
+
+def _remote_device(table: Table, taken: set[str]) -> Device:
+    """A device of a far lane: what it is, and on which side; the rest is its agent's to know."""
+    name: str = table.get("driver", str)
+    try:
+        info = registry.driver(name)
+    except registry.SettingError as error:
+        raise ConfigError(table.at(error.key), str(error)) from error
+    if info.kind in (
+        "prompt",
+        "thermometer",
+    ):  # `DeviceService.Attach` carries neither their reports nor their commands
+        raise ConfigError(table.at("driver"), f"a {info.kind} cannot hang on a far lane's computer: leave it out there")
+    side = table.get("side", str, "", ("entry", "exit")) if "side" in info.settings else ""
+    table.done()
+    return Device(_label(name, taken), name, info.kind, {"side": side} if side else {})
+
+
+def _fits_its_turnstile(table: Table, lane: Lane) -> None:
+    """A release must not be forgotten while the controller keeps it, and only some can stand open."""
+    wait_s = max((device.wait_s for device in lane.devices), default=0.0)
+    if lane.release_within_s < wait_s:
+        text = f"is {lane.release_within_s:g}, but its turnstile keeps a release for {wait_s:g} s: make it {wait_s:g}"
+        raise ConfigError(table.at("release_within_s"), f"{text} or more")
+    if lane.normally_open and not any(device.refuses for device in lane.devices):
+        text = "needs a turnstile that can close on a refusal: modbus-relay with stop_coil"
+        raise ConfigError(table.at("normally_open"), text)
 
 
 def _device(table: Table, taken: set[str]) -> Device:
@@ -377,13 +398,18 @@ def _device(table: Table, taken: set[str]) -> Device:
     settings |= {
         key: checked_place(key, settings[key], table.folder, table.at(key)) for key in _PLACES & settings.keys()
     }
+    settings |= {key: os.path.join(table.folder, str(settings[key])) for key in _FILES & settings.keys()}
     try:
-        registry.create(name, settings)  # opens nothing: the driver's own judgement of what it is given
+        device = registry.create(name, settings)  # opens nothing: the driver's own judgement of what it is given
     except registry.SettingError as error:
         raise ConfigError(table.at(error.key), str(error)) from error
+    wait_s, refuses = getattr(device, "wait_s", 0.0), getattr(device, "refuses", False)
+    return Device(_label(name, taken), name, info.kind, settings, wait_s, refuses)
+
+
+def _label(name: str, taken: set[str]) -> str:
     numbers = range(1, DEVICES_PER_LANE_MAX + 1)
-    label = next(label for n in numbers if (label := name if n == 1 else f"{name}-{n}") not in taken)
-    return Device(label, name, info.kind, settings)
+    return next(label for n in numbers if (label := name if n == 1 else f"{name}-{n}") not in taken)
 
 
 def _distinct(values: list[str], table: str, key: str) -> None:
@@ -393,38 +419,8 @@ def _distinct(values: list[str], table: str, key: str) -> None:
 
 
 _PLACES = frozenset({"port", "source"})  # the settings that say where a device is
+_FILES = frozenset({"board_file"})  # the settings that name a file beside the station's
 _OF_A_BUS = ("baud", "parity", "framing", "timeout_ms")  # what devices on one port must agree on: it is opened once
-
-
-def checked_place(key: str, value: SettingValue, folder: Path, path: str) -> SettingValue:
-    """A device's port or source; a relative path starts at `folder`. Raises ConfigError at `path`."""
-    if not isinstance(value, str) or not value or not value.isprintable():
-        raise ConfigError(path, "is empty or has control characters: give the device's path or address")
-    if value.startswith("tcp:"):
-        address = value.removeprefix("tcp:")
-        if not _ADDRESS.fullmatch(address) or not 0 < int(address.rpartition(":")[2]) <= PORT_MAX:
-            raise ConfigError(path, f"is {value!r}: must be tcp:HOST:PORT with a port of 1-65535")
-        return value
-    if key == "source" and ("://" in value or value.isdecimal()):
-        return value  # a stream's address, a camera's number
-    return os.path.join(folder, value)  # not Path: a folder's final slash stays
-
-
-def _same_place(place: str) -> str:
-    """One name for all spellings of a port: links followed, hosts in small letters, numbers as numbers."""
-    if place.isdecimal():
-        return os.path.realpath(f"/dev/video{int(place)}")
-    if "://" in place:
-        return place
-    if not place.startswith("tcp:"):
-        return os.path.realpath(place)
-    host, _, port = place.removeprefix("tcp:").rpartition(":")
-    host = host.strip("[]").lower().removesuffix(".")
-    try:
-        host = str(ipaddress.ip_address(host))
-    except ValueError:
-        host = "127.0.0.1" if host == "localhost" else host
-    return f"tcp:{host}:{int(port)}"
 
 
 def _distinct_ports(lanes: tuple[Lane, ...]) -> None:
@@ -437,7 +433,7 @@ def _distinct_ports(lanes: tuple[Lane, ...]) -> None:
                     continue
                 place = str(device.settings[key])
                 path = f"lane[{lane_number}].device[{device_number}].{key}"
-                others = seen.setdefault(_same_place(place), [])
+                others = seen.setdefault(same_place(place), [])
                 for other in others:
                     _may_share(path, place, device, other)
                 others.append((path, place, device))
@@ -464,7 +460,7 @@ def _distinct_addresses(config: Config) -> None:
     """No two listeners at one place: the second would take a role's socket from the first."""
     listeners = {f"grpc.listen[{index}]": address for index, address in enumerate(config.grpc.listen)}
     listeners |= {"metrics.listen": config.metrics_listen, "console.listen": config.console_listen}
-    places = {path: _same_place(f"tcp:{address}") for path, address in listeners.items() if port_of(address)}
+    places = {path: same_place(f"tcp:{address}") for path, address in listeners.items() if port_of(address)}
     for role in SOCKET_ROLES:
         socket: Path | None = getattr(config.grpc, f"{role}_socket")
         if socket is not None:

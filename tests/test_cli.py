@@ -112,7 +112,7 @@ def test_wrong_use_and_outside_failures_have_their_own_status(tmp_path: Path) ->
         (["check-rules", "."], "holds no rule.toml"),
         (["demo", "--keep", "."], "new or empty"),
         (["devices", "simulate", "samv", "--port", "pty:notes.txt"], "no port"),
-        (["devices", "simulate", "samv", "--port", "nowhere"], "pty:PATH or tcp:HOST:PORT"),
+        (["devices", "simulate", "samv", "--port", "nowhere"], "pty:PATH, tcp:HOST:PORT or udp:HOST:PORT"),
         (["devices", "probe", "modbus-relay", "--port", "tcp:127.0.0.1"], "tcp:HOST:PORT"),
         (["devices", "probe", "samv", "--port", "x", "--set", "baud"], "NAME=VALUE"),
         (["devices", "probe", "--port", "tcp:127.0.0.1"], "tcp:HOST:PORT"),

@@ -194,6 +194,36 @@ def test_one_port_in_two_spellings_is_one_port(one: str, other: str, folder: Pat
         parse(lanes(relay(one), relay(other, unit=2)), folder)
 
 
+def test_a_release_may_not_end_before_the_controller_s_wait(folder: Path) -> None:
+    """PERCo ST-01 keeps a pulse for 8 s: a lane that forgets it after 7 would meet somebody whom nobody granted."""
+    st01 = relay("tcp:a:502", more='profile = "perco-st01"\nstop_coil = 2')
+    text = lanes(st01).replace("[[lane.device]]", "release_within_s = 7.0\n[[lane.device]]")
+    with pytest.raises(ConfigError, match=r"lane\[0\].release_within_s: is 7, but .* make it 8 or more"):
+        parse(text, folder)
+    assert parse(text.replace("= 7.0", "= 8.0"), folder).lanes[0].devices[0].wait_s == 8.0
+    potential = text.replace("stop_coil", 'control = "potential"\nstop_coil')
+    assert parse(potential, folder).lanes[0].release_within_s == 7.0, "by potential we end it ourselves"
+
+
+def test_only_what_closes_on_a_refusal_can_stand_open(folder: Path) -> None:
+    """A lane that is normally open needs the relay on the controller's Stop."""
+    text = lanes(relay("tcp:a:502")).replace("[[lane.device]]", "normally_open = true\n[[lane.device]]")
+    with pytest.raises(ConfigError, match=r"lane\[0\].normally_open: needs .* stop_coil"):
+        parse(text, folder)
+    assert parse(text + "stop_coil = 2\n", folder).lanes[0].normally_open
+
+
+def test_a_board_s_map_lies_beside_the_station_file(folder: Path) -> None:
+    """A relative path starts there; a map that does not fit is refused at the device's own key."""
+    text = lanes(relay("tcp:a:502", more='board_file = "board.toml"'))
+    with pytest.raises(ConfigError, match=r"lane\[0\].device\[0\].board_file.*No such file"):
+        parse(text, folder)
+    (folder / "board.toml").write_text('sentence = "Ours."\nsource = "Its label."\nrelays = [1, 4]\n')
+    with pytest.raises(ConfigError, match=r"lane\[0\].device\[0\].release_coil.*relays 1 to 4"):
+        parse(text, folder)
+    assert parse(text.replace("release_coil = 0", "release_coil = 1"), folder)
+
+
 def test_two_drivers_cannot_share_a_port(folder: Path) -> None:
     """Whatever their unit addresses."""
     scanner = 'driver = "line-scanner"\nport = "/dev/ttyUSB0"'
@@ -291,6 +321,14 @@ def test_a_day_that_is_none_is_named(folder: Path, line: str, place: str, says: 
     with pytest.raises(ConfigError, match=re.escape(says)) as caught:
         parse(CONTRACT.replace("[policy]\n", f"[policy]\n{line}\n"), folder)
     assert place in str(caught.value)
+
+
+@pytest.mark.parametrize("driver", ["voice-module", "serial-thermometer"])
+def test_what_a_far_lane_cannot_carry_is_refused(folder: Path, driver: str) -> None:
+    """A prompt or a thermometer on a lane's own computer would be there and do nothing."""
+    lane = '[station]\nid = "x"\nregion = "330100"\ndata_dir = "d"\n[[lane]]\nid = "B1"\nremote = true\n'
+    with pytest.raises(ConfigError, match="cannot hang on a far lane's computer"):
+        parse(lane + f'[[lane.device]]\ndriver = "{driver}"\n', folder)
 
 
 def test_two_feeds_of_one_issuer_are_refused(folder: Path) -> None:

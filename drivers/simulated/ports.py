@@ -1,4 +1,4 @@
-"""Ports for simulated devices: a pty under a stable path, or a TCP listener, that can vanish and come back.
+"""Ports for simulated devices: a pty under a stable path, TCP or UDP, that can vanish and come back.
 
 A simulated device is a coroutine `session(reader, writer)` that lives as long as one connection does.
 """
@@ -11,11 +11,12 @@ import termios
 import tty
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Self
+from typing import Self, cast
 
 from drivers.simulated.wire import FAULTS, through
 
 Session = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+PEERS_MAX = 64  # a driver that gives up on an answer speaks from a new address; older ones are forgotten
 UNPLUGGED_S = 1.0  # how long a cable that is pulled now and then stays out
 _SPEEDS = {getattr(termios, f"B{baud}"): baud for baud in (4800, 9600, 19200, 38400, 57600, 115200)}
 
@@ -129,6 +130,60 @@ class TcpPort(SimulatedPort):
             writer.transport.abort()
 
 
+class _UdpWriter:
+    """What a session writes with: a datagram each time."""
+
+    def __init__(self, transport: asyncio.DatagramTransport, addr: tuple[str, int]) -> None:
+        self._transport = transport
+        self._addr = addr
+
+    def write(self, data: bytes) -> None:
+        """Send a datagram; none when the device is gone."""
+        if not self._transport.is_closing():
+            self._transport.sendto(data, self._addr)
+
+    async def drain(self) -> None:
+        """Datagrams are sent at once."""
+
+
+class UdpPort(SimulatedPort, asyncio.DatagramProtocol):
+    """A networked board on UDP: a session for each address that speaks to it, the latest `PEERS_MAX` of them."""
+
+    def __init__(self, session: Session, host: str, port: int) -> None:
+        self.spec = f"udp:{host}:{port}"
+        self._session = session
+        self._address = host, port
+        self._transport: asyncio.DatagramTransport | None = None
+        self._peers: dict[tuple[str, int], tuple[asyncio.StreamReader, asyncio.Task[None]]] = {}
+
+    async def plug(self) -> None:
+        """Listen."""
+        loop = asyncio.get_running_loop()
+        transport, _ = await loop.create_datagram_endpoint(lambda: self, local_addr=self._address)
+        self._transport = transport
+
+    async def unplug(self) -> None:
+        """Close the socket: whoever sends is refused."""
+        while self._peers:
+            self._forget(next(iter(self._peers)))
+        if self._transport:
+            self._transport.close()
+        await asyncio.sleep(0)  # lets the loop close the socket
+
+    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+        """A datagram from an address."""
+        if addr not in self._peers and self._transport:
+            if len(self._peers) >= PEERS_MAX:
+                self._forget(next(iter(self._peers)))
+            reader = asyncio.StreamReader()
+            writer = cast(asyncio.StreamWriter, _UdpWriter(self._transport, addr))
+            self._peers[addr] = reader, asyncio.create_task(_quietly(self._session, reader, writer))
+        self._peers[addr][0].feed_data(data)
+
+    def _forget(self, addr: tuple[str, int]) -> None:
+        self._peers.pop(addr)[1].cancel()
+
+
 class _NowAndThen(SimulatedPort):
     """Another port whose cable is pulled every `every_s` seconds, for a second."""
 
@@ -158,7 +213,7 @@ class _NowAndThen(SimulatedPort):
 
 
 def plug_at(port: str, session: Session) -> SimulatedPort:
-    """The port named `pty:PATH` or `tcp:HOST:PORT`, with the faults of `wire.FAULTS`. Raises ValueError for another."""
+    """The port `pty:PATH`, `tcp:HOST:PORT` or `udp:HOST:PORT`, with the faults of `wire.FAULTS`. Raises ValueError."""
     kind, _, rest = port.partition(":")
     host, _, number = rest.rpartition(":")
     faults = FAULTS.get()
@@ -167,8 +222,10 @@ def plug_at(port: str, session: Session) -> SimulatedPort:
         made: SimulatedPort = PtyPort(Path(rest), session)
     elif kind == "tcp" and host and number.isdigit():
         made = TcpPort(session, host, int(number))
+    elif kind == "udp" and host and number.isdigit():
+        made = UdpPort(session, host, int(number))
     else:
-        raise ValueError(f"{port!r} is not pty:PATH or tcp:HOST:PORT")
+        raise ValueError(f"{port!r} is not pty:PATH, tcp:HOST:PORT or udp:HOST:PORT")
     return _NowAndThen(made, faults.unplug_every_s) if faults and faults.unplug_every_s else made
 
 

@@ -1,8 +1,8 @@
 """A simulated relay board with a turnstile on it: a Modbus slave (RTU and TCP frames) of its own, with fault knobs.
 
-Relays 0-15 are coils; 0x0200 + n closes relay n for the value times 100 ms (Waveshare). Inputs are discrete inputs:
-0 passed, 1 passed (exit), 2 occupied, 3 tailgating, 4 fire (closed loop: on at rest), 5 ready. Input registers 0 and 1
-count passages.
+Relays 0-15 are coils; 0x0200 + n closes relay n for the value times 100 ms (Waveshare), or registers 3 + 5n (LC-Tech).
+Inputs are discrete inputs: 0 passed, 1 passed (exit), 2 occupied, 3 tailgating, 4 fire (closed loop: on at rest),
+5 ready. Input registers 0 and 1 count passages.
 """
 
 import asyncio
@@ -17,10 +17,13 @@ from drivers.simulated.ports import Session, plug_at
 
 RELAYS = 16
 FLASH_ON = 0x0200
+LC_FIRST, LC_STEP, LC_ON_OFF = 3, 5, 4  # first register, registers a relay, the mode that switches on and then off
+ON, ON_CHEAP = 0xFF00, 0x0100
 PASSED, PASSED_EXIT, OCCUPIED, TAILGATING, FIRE, READY = range(6)
 INPUTS = 8
 PASSED_PULSE_S = 0.3  # TiSO: the shortest passage pulse found (devices.md 3.1)
 REST_S = 0.15  # two people cannot be closer behind one another; a poll of 100 ms sees the contact at rest
+WRITES = (5, 15, 16)
 ILLEGAL_FUNCTION, ILLEGAL_ADDRESS, ILLEGAL_VALUE, GATEWAY_DEAF = 1, 2, 3, 0x0B
 
 
@@ -35,7 +38,9 @@ class BoardKnobs:
     garbage: bool = False  # answers of a function that nobody asked for and no standard knows
     exception: int = 0  # answer every write with this Modbus exception
     bad_crc: bool = False
-    has_pulse: bool = True  # False: no addresses from 0x0200 on
+    board: str = "waveshare-v2"  # or lc-tech-8r, value-0100, plain: which writes it knows
+    has_pulse: bool = True  # False: no pulse of its own
+    closed_at_rest: bool = False  # the passage contacts: open for a passage, and when their wire is cut
     stuck_passage: bool = False  # the passage contact stays on after a passage
     broken_wires: frozenset[int] = frozenset()  # inputs that read as open whatever the turnstile says
 
@@ -51,9 +56,10 @@ class SimulatedRelayBoard:
         self.inputs[FIRE] = self.inputs[READY] = True
         self.counters = [0, 0]
         self.releases: list[int] = []  # relay numbers, in order
-        self.writes: list[tuple[int, int]] = []  # every FC05: address and value
+        self.writes: list[tuple[int, int]] = []  # every FC05, address and value; every FC10, address and delay
         self.unheard = 0  # requests that came while it was silent
         self.on_release: Callable[[int], None] | None = None
+        self.on_change: Callable[[int], None] | None = None  # a relay closed, closed again, or opened
         self._released = asyncio.Event()
         self._timers: dict[int, asyncio.TimerHandle] = {}
 
@@ -139,9 +145,9 @@ class SimulatedRelayBoard:
             return bytes([function | 0x80, ILLEGAL_VALUE])
         if self.knobs.garbage:
             return bytes([0x63, 0, 0, 0])
-        if function in (5, 15) and self.knobs.gateway_deaf:
+        if function in WRITES and self.knobs.gateway_deaf:
             return bytes([function | 0x80, GATEWAY_DEAF])
-        return None if function in (5, 15) and self.knobs.lose_answer else bytes([function]) + answer
+        return None if function in WRITES and self.knobs.lose_answer else bytes([function]) + answer
 
     def _execute(self, function: int, data: bytes) -> bytes:
         address, value = struct.unpack(">HH", data[:4])
@@ -149,13 +155,15 @@ class SimulatedRelayBoard:
             case 1:
                 return _bits(self._slice(self.coils, address, value))
             case 2:
-                wired = [on and number not in self.knobs.broken_wires for number, on in enumerate(self.inputs)]
-                return _bits(self._slice(wired, address, value))
+                return _bits(self._slice(self._levels(), address, value))
             case 3 | 4:
                 registers = self._slice(self.counters, address, value)
                 return bytes([2 * value]) + struct.pack(f">{value}H", *registers)
             case 5:
                 self._write(address, value)
+                return data[:4]
+            case 16 if self.knobs.board == "lc-tech-8r":
+                self._write_registers(address, struct.unpack(">HH", data[5:9]))
                 return data[:4]
             case 15:
                 for offset in range(value):
@@ -169,20 +177,39 @@ class SimulatedRelayBoard:
             raise _ModbusError(ILLEGAL_ADDRESS)
         return table[address : address + count]
 
+    def _levels(self) -> list[bool]:
+        levels = list(self.inputs)
+        for number in (PASSED, PASSED_EXIT) if self.knobs.closed_at_rest else ():
+            levels[number] = not levels[number]
+        return [on and number not in self.knobs.broken_wires for number, on in enumerate(levels)]
+
     def _write(self, address: int, value: int) -> None:
         self.writes.append((address, value))
         if self.knobs.exception:
             raise _ModbusError(self.knobs.exception)
-        if self.knobs.has_pulse and FLASH_ON <= address < FLASH_ON + RELAYS:
+        cheap = self.knobs.board == "value-0100"
+        pulses = self.knobs.has_pulse and self.knobs.board == "waveshare-v2"
+        if pulses and FLASH_ON <= address < FLASH_ON + RELAYS:
             self._close_relay(address - FLASH_ON, value / 10)
-        elif address >= RELAYS:
+        elif not cheap <= address < RELAYS:
             raise _ModbusError(ILLEGAL_ADDRESS)
-        elif value == 0xFF00:
+        elif value == (ON_CHEAP if cheap else ON):
             self._close_relay(address, None)
         elif value == 0:
-            self.coils[address] = False
+            self._open_relay(address)
         else:
             raise _ModbusError(ILLEGAL_VALUE)
+
+    def _write_registers(self, address: int, values: tuple[int, ...]) -> None:
+        self.writes.append((address, values[1]))
+        if self.knobs.exception:
+            raise _ModbusError(self.knobs.exception)
+        relay, rest = divmod(address - LC_FIRST, LC_STEP)
+        if rest or not 0 <= relay < RELAYS or not self.knobs.has_pulse:
+            raise _ModbusError(ILLEGAL_ADDRESS)
+        if values[0] != LC_ON_OFF:
+            raise _ModbusError(ILLEGAL_VALUE)
+        self._close_relay(relay, values[1] / 10)
 
     def _close_relay(self, relay: int, pulse_s: float | None) -> None:
         if running := self._timers.pop(relay, None):
@@ -192,11 +219,19 @@ class SimulatedRelayBoard:
             self._timers[relay] = asyncio.get_running_loop().call_later(pulse_s, self._open_relay, relay)
         self.releases.append(relay)
         self._released.set()
+        self._changed(relay)
         if self.on_release:
             self.on_release(relay)
 
     def _open_relay(self, relay: int) -> None:
+        if running := self._timers.pop(relay, None):
+            running.cancel()
         self.coils[relay] = False
+        self._changed(relay)
+
+    def _changed(self, relay: int) -> None:
+        if self.on_change:
+            self.on_change(relay)
 
 
 def shared_line(*boards: SimulatedRelayBoard) -> Session:
@@ -263,6 +298,8 @@ async def simulate(port: str, options: Mapping[str, str]) -> None:
         broken_wires=frozenset(_WIRES[options.get("wire_break", "none")]),
         exception=int(options.get("exception", "0")),
         lose_answer=options.get("lose_answer") == "true",
+        board=options.get("board", "waveshare-v2"),
+        closed_at_rest=options.get("closed_at_rest") == "true",
         has_pulse=options.get("pulse", "true") == "true",
     )
     board = SimulatedRelayBoard(int(options.get("unit", "1")), knobs)

@@ -183,6 +183,7 @@ class SerialTurnstile(Generic[Frame]):
             self._waits = wanted, answer
             try:
                 if sent:
+                    link.check()
                     sent()
                 await link.write(frame)
                 async with asyncio.timeout(self._timeout_s):

@@ -24,6 +24,9 @@ class Link(Protocol):
     async def read(self, timeout_s: float) -> bytes:
         """What has arrived within `timeout_s`; b"" when nothing did. Raises PortError when lost."""
 
+    def check(self) -> None:
+        """Raises PortError when what is sent now might be delivered late."""
+
     async def write(self, data: bytes) -> None:
         """Send. Raises PortError when lost."""
 

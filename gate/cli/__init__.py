@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from gate.cli import certificate, correction, devices, feed, prompts, replay, run, watch
+from gate.cli import agent, certificate, correction, devices, feed, prompts, replay, run, watch
 from gate.cli.errors import DONE, exit_status, traced
 
 app = typer.Typer(
@@ -41,6 +41,7 @@ def _options(
 
 app.command("run")(run.run)
 app.command("demo")(run.demo)
+app.command("lane-agent")(agent.lane_agent)
 app.command("check-config")(run.check_config)
 app.command("check-rules")(run.check_rules)
 app.command("status")(watch.status)

@@ -1,12 +1,11 @@
 """Puts the controller together: the station, its gRPC surface, signals, and the loop that carries them."""
 
 import asyncio
-import resource
 import signal
-from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from gate import config
+from gate.cli.process import LOOPS, forbid_core_files
 from gate.rpc.server import RpcServer
 from gate.station.station import Station
 
@@ -14,32 +13,12 @@ from gate.station.station import Station
 def serve(path: Path, event_loop: str) -> None:
     """Run the controller of `path` until it is told to stop. Raises ConfigError and what the station raises."""
     settings = config.load(path)
-    _forbid_core_files()
+    forbid_core_files()
     try:
-        with asyncio.Runner(loop_factory=_LOOPS[event_loop]) as runner:
+        with asyncio.Runner(loop_factory=LOOPS[event_loop]) as runner:
             runner.run(_run(settings))
     except config.ConfigError as error:  # found only when the file's files were opened
         raise config.ConfigError(str(path), str(error)) from error
-
-
-def _forbid_core_files() -> None:
-    """A core file would hold whoever stands at a lane. Our child processes inherit the limit.
-
-    One byte, not none: less than the smallest core file, and the one limit that also holds where core_pattern is a pipe
-    (Linux fs/coredump.c), as systemd's and apport's are.
-    """
-    _, most = resource.getrlimit(resource.RLIMIT_CORE)
-    limit = 1 if most == resource.RLIM_INFINITY else min(1, most)
-    resource.setrlimit(resource.RLIMIT_CORE, (limit, limit))
-
-
-def _uvloop() -> asyncio.AbstractEventLoop:
-    import uvloop
-
-    return uvloop.new_event_loop()
-
-
-_LOOPS: Mapping[str, Callable[[], asyncio.AbstractEventLoop]] = {"asyncio": asyncio.new_event_loop, "uvloop": _uvloop}
 
 
 async def _run(settings: config.Config) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from gate.moment import Moment
 from gate.passage.attempt import Attempt
 from gate.passage.claims import Claims
-from gate.passage.commands import Command, Direction, EndHold, HoldOpen, Release, Say, Show, WriteRecord
+from gate.passage.commands import Command, Direction, EndHold, HoldOpen, Refuse, Release, Say, Show, WriteRecord
 from gate.policy.verdict import Reason, VerdictKind
 
 
@@ -146,6 +146,7 @@ class Barrier:
         new_id: Callable[[], str],
         release_within_s: float,
         tailgate_s: float,
+        normally_open: bool = False,
     ) -> None:
         self.state = BarrierState.CLOSED
         self.emergency = False
@@ -161,6 +162,8 @@ class Barrier:
         self._new_id = new_id
         self._within_s = release_within_s
         self._tailgate_s = tailgate_s
+        self._normally_open = normally_open  # stands open at rest, closes on a refusal
+        self._close_due = False
         self._last_passed_s = float("-inf")
         self._numbers = 0
         self._arriving: Attempt | None = None
@@ -170,6 +173,11 @@ class Barrier:
         """When the next grant lapses; None when there is none."""
         grants = [grant.lapses_mono_s for grant in (self.current, self.waiting) if grant]
         return min(grants, default=None)
+
+    @property
+    def ways(self) -> frozenset[Direction]:
+        """Which ways people have been granted and have not gone yet."""
+        return frozenset(grant.attempt.direction for grant in (self.current, self.waiting) if grant)
 
     @property
     def open_outcome(self) -> str:
@@ -215,6 +223,18 @@ class Barrier:
         waiting, self.waiting = self.waiting, None
         return self._end(waiting.attempt, "LAPSED") if waiting else []
 
+    def refused(self) -> list[Command]:
+        """Somebody was refused: a gate that stands open closes, or does so when who is released has gone."""
+        self._close_due = self._normally_open
+        return self._close()
+
+    def _close(self) -> list[Command]:
+        if not self._close_due or self.state is BarrierState.RELEASED:
+            return []
+        self._close_due = False
+        closes = self.state is BarrierState.CLOSED and not self.emergency
+        return [Refuse()] if closes else []
+
     def fire(self, trigger: Trigger, now: Moment) -> list[Command]:
         """Take one step of the table."""
         self.state, action = TABLE[self.state][trigger]
@@ -223,7 +243,7 @@ class Barrier:
         if self.state is not BarrierState.RELEASED and self.waiting:
             waiting, self.waiting = self.waiting, None
             commands += self.grant(waiting.attempt, now)
-        return commands
+        return [*commands, *self._close()]
 
     def _nothing(self, now: Moment) -> list[Command]:
         return []

@@ -67,6 +67,11 @@ class EndHold:
 
 
 @dataclass(frozen=True, slots=True)
+class Refuse:
+    """Close a gate that stands open, for a while: somebody was refused. Never commanded during an emergency."""
+
+
+@dataclass(frozen=True, slots=True)
 class Show:
     """Set the lane's sign: a verdict and its reason, or ready for the next passenger when both are None."""
 
@@ -74,6 +79,7 @@ class Show:
     reason: Reason | None
     because: Verdict | None = None  # the decision that is shown: its rule's words, its issuer, how old its word is
     reference: str = ""  # correction reference that the passenger may read to 12345 (R12)
+    side: Direction | None = None  # only what stands on this side of a two-way lane; None: the lane's sign
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +87,7 @@ class Say:
     """Speak the prompt of this reason once."""
 
     reason: Reason
+    side: Direction | None = None  # only on this side of a two-way lane; None: to the person being served
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,4 +104,4 @@ class WriteRecord:
     record: PassageRecord
 
 
-Command = FindStatus | AskIssuers | Release | HoldOpen | EndHold | Show | Say | WakeAt | WriteRecord
+Command = FindStatus | AskIssuers | Release | HoldOpen | EndHold | Refuse | Show | Say | WakeAt | WriteRecord

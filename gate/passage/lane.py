@@ -69,6 +69,7 @@ class Lane:
         reads: frozenset[Ask] = frozenset({Ask.CARD, Ask.CODE}),
         times: LaneTimes | None = None,
         emergency: bool = False,
+        normally_open: bool = False,
     ) -> None:
         self.id = lane_id
         self.mode = mode
@@ -80,7 +81,9 @@ class Lane:
         self._reads = reads
         self._new_id = new_id
         self._times = times or LaneTimes()
-        self.barrier = Barrier(lane_id, claims, new_id, self._times.release_within_s, self._times.tailgate_s)
+        self.barrier = Barrier(
+            lane_id, claims, new_id, self._times.release_within_s, self._times.tailgate_s, normally_open
+        )
         self._attempt: Attempt | None = None
         self._presentation = Presentation()
         self._found: events.StatusFound | None = None
@@ -91,6 +94,8 @@ class Lane:
         self._sign_deadline_s: float | None = None
         self._wake_s: float | None = None
         self._stopped = False
+        self._waiting_side: Direction | None = None  # which side waits until the other one has gone
+        self._told_to_wait: set[Direction] = set()
         self.barrier.emergency = emergency  # of before a restart: it holds until it is reset by hand
         self.barrier.held_by_us = has_turnstile and mode is LaneMode.FREE
         if emergency or self.barrier.held_by_us:
@@ -121,7 +126,7 @@ class Lane:
 
     def handle(self, event: events.Event, now: Moment) -> list[Command]:
         """Everything that follows from `event` at `now`."""
-        commands = self._signed(self._take(event, now), now)
+        commands = self._signed([*self._take(event, now), *self._side_free()], now)
         self._family.ended(commands)
         wake_s = self._next_wake()
         if wake_s != self._wake_s:
@@ -133,7 +138,9 @@ class Lane:
         """`commands` with the sign's rest filled in; an open gate says "open", whoever presents what."""
         signed: list[Command] = []
         for command in commands:
-            if isinstance(command, Show):
+            if isinstance(command, Show) and command.side:
+                signed.append(Show(*self.resting_sign, side=command.side) if command.verdict is None else command)
+            elif isinstance(command, Show):
                 rests = command.verdict is None or self._open_to_all
                 stays = rests or self.barrier.state is BarrierState.RELEASED
                 self._sign_deadline_s = None if stays else now.mono_s + self._times.sign_s
@@ -183,9 +190,11 @@ class Lane:
     def _presented(self, event: events.Presented, now: Moment) -> list[Command]:
         _, why_not = self.resting_sign
         if why_not is not None:
-            return [Show(None, None), Say(why_not)]
+            return [Show(None, None), Say(why_not), *self.barrier.refused()]
         if _ONE_WAY.get(self.mode, event.direction) is not event.direction:
-            return [Show(VerdictKind.DENY, Reason.LANE_CLOSED)]
+            return [Show(VerdictKind.DENY, Reason.LANE_CLOSED), *self.barrier.refused()]
+        if self._is_taken(event.direction):
+            return self._wait_at(event.direction)
         match event:
             case events.CardRead() | events.CodeScanned() | events.CertificateScanned() if self._told_already(event):
                 return self._wish()[:1]  # the sign only: a scanner reads what lies before it many times a second
@@ -200,6 +209,34 @@ class Lane:
                 return self._step(FrontTrigger.OTHER_HALF if other_half else FrontTrigger.CODE, event, now)
             case events.ReadFailed():
                 return self._step(FrontTrigger.UNREAD, event, now)
+
+    def _is_taken(self, direction: Direction) -> bool:
+        """Whether a two-way lane is the other side's: who comes first has it until everybody of that side has gone.
+
+        Once somebody waits over there, nobody more queues behind who is walking.
+        """
+        ways = self.barrier.ways | ({self._attempt.direction} if self._attempt else set())
+        if not ways:
+            return False
+        return direction not in ways or (self._attempt is None and self._waiting_side not in (None, direction))
+
+    def _wait_at(self, direction: Direction) -> list[Command]:
+        if direction in self._told_to_wait:
+            return []  # told once: a scanner reads what lies before it many times a second
+        self._told_to_wait.add(direction)
+        told: list[Command] = [Say(Reason.LANE_BUSY, side=direction)]
+        if self._waiting_side is None:  # else it is the side that is being served, and the sign is that person's
+            self._waiting_side = direction
+            told.insert(0, Show(VerdictKind.REFER, Reason.LANE_BUSY, side=direction))
+        return told
+
+    def _side_free(self) -> list[Command]:
+        """The side that was told to wait may come now."""
+        if self._waiting_side is None or self.busy:
+            return []
+        side, self._waiting_side = self._waiting_side, None
+        self._told_to_wait.clear()
+        return [Show(None, None, side=side)]
 
     def _told_already(self, event: events.CardRead | events.CodeScanned | events.CertificateScanned) -> bool:
         """Whether it waits for its other half here: left before the reader, it neither asks again nor waits longer."""
@@ -368,6 +405,7 @@ class Lane:
             Show(verdict.kind, verdict.reason, verdict, reference),
             Say(verdict.reason),
             WriteRecord(record),
+            *self.barrier.refused(),
         ]
 
     def _release_accepted(self, grant: int, now: Moment) -> list[Command]:

@@ -17,6 +17,7 @@ from gate.rpc.errors import CallError, Context
 
 ROLES = frozenset({"lane", "ticketing", "operator", "auditor", "feed"})
 _URI_PREFIX = "gate:role:"
+_LANE_PREFIX = "gate:lane:"
 
 _LOOK = frozenset({"operator", "auditor", "lane"})
 _STAFF = frozenset({"operator"})
@@ -38,6 +39,7 @@ PERMITTED: Mapping[str, frozenset[str]] = {
     "/gate.v1.PassageService/WatchPassages": _HISTORY,
     "/gate.v1.FeedService/ListFeeds": _FEEDS,
     "/gate.v1.FeedService/GetFeed": _FEEDS,
+    "/gate.v1.DeviceService/Attach": frozenset({"lane"}),
     "/grpc.health.v1.Health/Check": ANYBODY,
     "/grpc.health.v1.Health/Watch": ANYBODY,
     "/grpc.health.v1.Health/List": ANYBODY,
@@ -59,8 +61,20 @@ def from_certificate(context: Context) -> frozenset[str]:
     return frozenset({"anybody"}).union(*(_roles_in(pem) for pem in certificates))
 
 
-@functools.lru_cache(maxsize=256)  # clients of one station, several times over
+def lanes_of(context: Context) -> frozenset[str]:
+    """The lanes that the client's certificate is for (URI `gate:lane:ID`); empty: for all, or there is none."""
+    certificates = context.auth_context().get("x509_pem_cert", ())
+    names: frozenset[str] = frozenset().union(*map(_names_in, certificates))
+    return frozenset(name.removeprefix(_LANE_PREFIX) for name in names if name.startswith(_LANE_PREFIX))
+
+
 def _roles_in(pem: bytes) -> frozenset[str]:
+    return ROLES & {name.removeprefix(_URI_PREFIX) for name in _names_in(pem)}
+
+
+@functools.lru_cache(maxsize=256)  # clients of one station, several times over
+def _names_in(pem: bytes) -> frozenset[str]:
+    """Organisational units and URIs with a prefix of ours."""
     try:
         certificate = x509.load_pem_x509_certificate(pem)
         units = certificate.subject.get_attributes_for_oid(NameOID.ORGANIZATIONAL_UNIT_NAME)
@@ -71,10 +85,10 @@ def _roles_in(pem: bytes) -> frozenset[str]:
     try:
         alternative = extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         uris = alternative.get_values_for_type(x509.UniformResourceIdentifier)
-        names |= {uri.removeprefix(_URI_PREFIX) for uri in uris if uri.startswith(_URI_PREFIX)}
+        names |= {uri for uri in uris if uri.startswith((_URI_PREFIX, _LANE_PREFIX))}
     except x509.ExtensionNotFound:
         pass  # then only the organisational unit speaks
-    return ROLES & names
+    return frozenset(names)
 
 
 def admit(method: str, held: frozenset[str]) -> None:

@@ -17,6 +17,7 @@ from grpc_reflection.v1alpha import reflection
 from gate import config
 from gate.rpc import auth
 from gate.rpc.calls import CALLS_MAX, MESSAGE_BYTES_MAX, CallDone, Gatekeeper
+from gate.rpc.device import DeviceServicer
 from gate.rpc.feed import FeedServicer
 from gate.rpc.health import Health
 from gate.rpc.lane import LaneServicer
@@ -25,6 +26,8 @@ from gate.rpc.status import StatusServicer
 from gate.rpc.tls import server_credentials
 from gate.rpc.view import StationView
 from gate.v1 import (
+    device_pb2,
+    device_pb2_grpc,
     feed_pb2,
     feed_pb2_grpc,
     lane_pb2,
@@ -57,7 +60,7 @@ _OPTIONS = (
 )
 SERVICES = tuple(
     descriptor.full_name
-    for module in (status_pb2, lane_pb2, passage_pb2, feed_pb2)
+    for module in (status_pb2, lane_pb2, passage_pb2, feed_pb2, device_pb2)
     for descriptor in module.DESCRIPTOR.services_by_name.values()
 )
 _HEALTH: str = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
@@ -159,6 +162,7 @@ class RpcServer:
         lane_pb2_grpc.add_LaneServiceServicer_to_server(LaneServicer(self._view), server)
         passage_pb2_grpc.add_PassageServiceServicer_to_server(PassageServicer(self._view), server)
         feed_pb2_grpc.add_FeedServiceServicer_to_server(FeedServicer(self._view), server)
+        device_pb2_grpc.add_DeviceServiceServicer_to_server(DeviceServicer(self._view), server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         names: Sequence[str] = (*SERVICES, _HEALTH, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, server)

@@ -5,6 +5,7 @@ from typing import Protocol
 
 from gate.credential.documents import Document
 from gate.passage.record import PassageRecord
+from gate.station.far import FarLane
 from gate.station.state import NOW_AND_HERE, FeedState, LaneState, StatusAnswer, Travel
 
 
@@ -38,6 +39,9 @@ class StationView(Protocol):
 
     def watch_passages(self) -> AsyncIterator[PassageRecord]:
         """Passages from now on. Raises TooManySubscribersError, SubscriberTooSlowError."""
+
+    def far_lane(self, lane_id: str) -> FarLane | None:
+        """Where a lane agent attaches; None for a lane whose devices hang here. Raises UnknownLaneError."""
 
     def feeds(self) -> Sequence[FeedState]:
         """All feeds."""

@@ -21,6 +21,7 @@ from gate.passage.lane import Lane
 from gate.passage.pairing import FrontState
 from gate.policy.condition import Cause, Condition
 from gate.policy.verdict import Reason, VerdictKind
+from gate.station.far import FarLane
 from gate.station.lookup import Found
 from gate.station.prompting import Prompts
 from gate.station.services import Services
@@ -44,7 +45,7 @@ _DOWN_CAUSE = {
 class DeviceRunner:
     """Keeps one device running and remembers how it is."""
 
-    def __init__(self, settings: config.Device, side: Direction) -> None:
+    def __init__(self, settings: config.Device, side: Direction, device: contract.Device) -> None:
         self.settings = settings
         self.side = side
         self.up = False
@@ -54,7 +55,7 @@ class DeviceRunner:
         self.told = False  # whether it was ever up or down: a device that was never there is said once, too
         self.last_good: Moment | None = None
         self.errors = 0
-        self.device = registry.create(settings.driver, settings.settings)
+        self.device = device
 
     async def run(self, report: contract.ReportSink) -> None:
         """Run the driver until cancelled; a driver that breaks is reported down and started again."""
@@ -87,7 +88,8 @@ class LaneRunner:
         self._services = services
         self.direction = settings.direction
         self.default_direction = Direction.EXIT if settings.direction == "exit" else Direction.ENTRY
-        self._devices = [DeviceRunner(device, _side(settings, device)) for device in settings.devices]
+        self.far = FarLane(settings) if settings.remote else None
+        self._devices = [DeviceRunner(each, _side(settings, each), self._device(each)) for each in settings.devices]
         self._turnstile = next((d for d in self._devices if d.settings.kind == "turnstile"), None)
         self._prompts = Prompts(self.id, [d.device for d in self._devices if d.settings.kind == "prompt"])
         self._warmth = Thermometry()
@@ -98,6 +100,11 @@ class LaneRunner:
         self._asking_since: Moment | None = None  # when the credential was complete that issuers are asked about
         self._occupied = False
         self._telling = False  # watchers are about to be told
+
+    def _device(self, settings: config.Device) -> contract.Device:
+        if self.far:
+            return self.far.devices[settings.name]
+        return registry.create(settings.driver, settings.settings)
 
     def devices(self) -> Iterator[tuple[str, Coroutine[None, None, None]]]:
         """What runs each device until cancelled, by the device's name within the station."""
@@ -295,9 +302,13 @@ class LaneRunner:
                 self._start(self._hold(True))
             case commands.EndHold():
                 self._start(self._hold(False))
-            case commands.Show():
+            case commands.Refuse():
+                self._start(self._refuse())
+            case commands.Show(side=None):
                 self._sign = command
                 self._prompts.show(command)
+            case commands.Show():
+                pass  # of one side alone: the lane's one sign, and its lamps, are the served person's
             case commands.Say(reason=reason):
                 self._prompts.say(reason)
             case commands.WakeAt(mono_s=mono_s):
@@ -350,6 +361,16 @@ class LaneRunner:
             await asyncio.sleep(HOLD_AGAIN_S)
             if self.core.barrier.held_by_us is not hold or self.core.emergency:
                 return  # not wanted any more
+
+    async def _refuse(self) -> None:
+        turnstile = cast(contract.NormallyOpen, self._barrier())
+        try:
+            answer = await turnstile.refuse()
+        except Exception as error:
+            log.error("lane %s: closing failed: %s", self.id, type(error).__name__)
+            return
+        if answer is not contract.Answer.ACCEPTED:  # not again: who was refused is gone, or presents again
+            log.warning("lane %s: closing on a refusal was answered %s", self.id, answer)
 
     def _barrier(self) -> contract.Turnstile:
         assert self._turnstile is not None  # noqa: S101 - a core without a turnstile commands no barrier

@@ -30,6 +30,7 @@ from gate.policy.rules import Words
 from gate.policy.terms import Terms
 from gate.policy.verdict import Ask, Reason, Verdict, VerdictKind
 from gate.station.clock import Clock
+from gate.station.far import FarLane
 from gate.station.journal import Journal
 from gate.station.lanememory import LaneMemory
 from gate.station.lookup import Found, Lookup, Scene
@@ -149,6 +150,7 @@ class Station:
             reads=frozenset(_READS[device.kind] for device in lane.devices if device.kind in _READS),
             times=LaneTimes(pairing_window_s=lane.pairing_window_s, release_within_s=lane.release_within_s),
             emergency=remembered.emergency,
+            normally_open=lane.normally_open,
         )
         return LaneRunner(lane, core, self._services)
 
@@ -353,6 +355,10 @@ class Station:
         log.warning("lane %s: emergency reset by %s", lane_id, operator)
         runner.handle(events.EmergencyReset(operator), self.clock.now())
         return runner.state()
+
+    def far_lane(self, lane_id: str) -> FarLane | None:
+        """Where a lane agent attaches; None when the lane's devices hang here. Raises UnknownLaneError."""
+        return self._runner(lane_id).far
 
     def feeds(self) -> Sequence[FeedState]:
         """All subscribed feeds, in the order of the configuration."""

@@ -1,7 +1,7 @@
 """`make bench`: print a table and write `build/bench.json` (contract.md, "Benchmarks").
 
-`python -m tests.bench feed swap` measures some of it (decide, station, feed, publish, fanout, swap); `make bench
-FEED=full` the feed of the whole Delta.
+`python -m tests.bench feed swap` measures some of it (decide, qr, station, feed, publish, fanout, agent, swap);
+`make bench FEED=full` the feed of the whole Delta.
 """
 
 import argparse
@@ -14,7 +14,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench import decide, feed, publish, station, swap
+from tests.bench import agent, decide, feed, publish, qr, station, swap
 from tests.bench.figures import Figure
 from tests.simulation import fanout
 
@@ -46,10 +46,12 @@ def main() -> None:
     """Measure, print, write."""
     parts: dict[str, Callable[[], list[Figure]]] = {
         "decide": decide.measure,
+        "qr": qr.measure,
         "station": station.measure,
         "feed": lambda: feed.measure(given.subjects, given.pair_s, with_peers=given.subjects <= feed.DEFAULT),
         "publish": publish.measure,
         "fanout": lambda: [Figure(**row) for row in asyncio.run(fanout.measure(fanout.Plan()))],
+        "agent": agent.measure,
         "swap": lambda: swap.measure(given.pair_s),
     }
     parser = argparse.ArgumentParser(prog="tests.bench")

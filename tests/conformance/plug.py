@@ -6,8 +6,10 @@ import os
 import random
 import shutil
 import socket
+import tomllib
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from importlib import resources
 from pathlib import Path
 
 import pytest
@@ -24,8 +26,9 @@ OFTEN = {"every_s": "0.2"}  # how often a simulated passenger comes, where the s
 
 
 def kinds(info: registry.DriverInfo) -> list[str]:
-    """On what it can be plugged in: serial and TCP for a driver with a port, a folder for one with a source."""
-    return ["pty", "tcp"] if "port" in info.settings else ["dir"]
+    """On what it can be plugged in: serial and TCP, or the `ports` it declares; a folder for one with a source."""
+    declared = tomllib.loads(resources.files(info.package).joinpath("driver.toml").read_text("utf-8"))["driver"]
+    return list(declared.get("ports", ["pty", "tcp"])) if "port" in info.settings else ["dir"]
 
 
 CASES = [(info, kind) for info in registry.drivers().values() for kind in kinds(info)]
@@ -41,13 +44,14 @@ class Plug:
         self._folder = folder / "device"
         self._task: asyncio.Task[None] | None = None
         self._noise: SimulatedPort | None = None
-        self.spec = f"{kind}:{self._folder}" if kind != "tcp" else f"tcp:127.0.0.1:{_free_port()}"
+        self._on_network = kind in ("tcp", "udp")
+        self.spec = f"{kind}:127.0.0.1:{_free_port()}" if self._on_network else f"{kind}:{self._folder}"
 
     @property
     def setting(self) -> dict[str, str]:
         """What the driver is told of it."""
         name = "port" if "port" in self._info.settings else "source"
-        return {name: self.spec if self.spec.startswith("tcp:") else str(self._folder)}
+        return {name: self.spec if self._on_network else str(self._folder)}
 
     async def plug(self) -> None:
         """The device is there when this returns."""
@@ -87,11 +91,13 @@ class Plug:
             while await reader.read(4096):
                 writer.write(noise[:777])
 
-        self._noise = plug_at(self.spec, babble)
+        self._noise = NoisyUdp(self.spec, noise) if self.spec.startswith("udp:") else plug_at(self.spec, babble)
         await self._noise.plug()
 
     async def _is_there(self) -> bool:
-        if not self.spec.startswith("tcp:"):
+        if self.spec.startswith("udp:"):
+            return _is_bound(int(self.spec.rpartition(":")[2]))
+        if not self._on_network:
             return self._folder.exists()
         with suppress(OSError):
             _, writer = await asyncio.open_connection("127.0.0.1", int(self.spec.rpartition(":")[2]))
@@ -107,6 +113,29 @@ def _skip_without(info: registry.DriverInfo) -> None:
         if os.environ.get("CI") == "true":
             pytest.fail(f"needs {program}: this check may not be left out in CI")
         pytest.skip(f"needs the program {program}")
+
+
+class NoisyUdp(SimulatedPort, asyncio.DatagramProtocol):
+    """Answers every datagram with a few of nonsense."""
+
+    def __init__(self, spec: str, noise: bytes) -> None:
+        self.spec = spec
+        self._noise = noise
+        self._at = 0
+
+    async def plug(self) -> None:
+        address = "127.0.0.1", int(self.spec.rpartition(":")[2])
+        loop = asyncio.get_running_loop()
+        self._transport, _ = await loop.create_datagram_endpoint(lambda: self, local_addr=address)
+
+    async def unplug(self) -> None:
+        self._transport.close()
+        await asyncio.sleep(0)  # lets the loop close the socket
+
+    def datagram_received(self, data: bytes, addr: object) -> None:
+        for size in (64, 64, 777, 1):
+            self._transport.sendto(self._noise[self._at : self._at + size], addr)
+            self._at = (self._at + size) % len(self._noise)
 
 
 class Run:
@@ -161,6 +190,15 @@ async def at_work(info: registry.DriverInfo, plug: Plug) -> AsyncIterator[Run]:
     assert isinstance(results[0], asyncio.CancelledError), results[0]
     assert took_s < BACK_S
     await run.until(lambda: asyncio.all_tasks() <= before, BACK_S)
+
+
+def _is_bound(port: int) -> bool:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        try:
+            sock.bind(("127.0.0.1", port))
+        except OSError:
+            return True
+        return False
 
 
 def _free_port() -> int:

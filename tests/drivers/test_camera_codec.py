@@ -17,8 +17,10 @@ from drivers.scanners.camera.codec import (
     Message,
     Messages,
     Order,
+    decode_count,
     decode_order,
     encode,
+    encode_count,
     encode_order,
 )
 
@@ -60,7 +62,7 @@ def test_the_wire_form_is_fixed() -> None:
     [
         pytest.param((PAYLOAD_BYTES_MAX + 1).to_bytes(4, "big") + bytes(3), id="too long"),
         pytest.param(b"\xff" * 7, id="noise"),
-        pytest.param(bytes.fromhex("00000000 05 0000"), id="unknown kind"),
+        pytest.param(bytes.fromhex("00000000 06 0000"), id="unknown kind"),
         pytest.param(b"[ WARN:0@0.01] global cap.cpp", id="something printed"),
     ],
 )
@@ -68,6 +70,20 @@ def test_what_is_no_message_is_refused_without_waiting_for_more(garbage: bytes) 
     """A broken stream is known by its head, so that no length makes us wait or allocate."""
     with pytest.raises(BrokenStreamError):
         Messages().feed(garbage)
+
+
+@pytest.mark.parametrize(("count", "body"), [(0, "00000000"), (258, "00000102"), (1 << 40, "ffffffff")])
+def test_a_count_is_four_bytes_and_never_overflows(count: int, body: str) -> None:
+    """Skipped frames, big-endian; more than fit are as many as fit."""
+    assert encode_count(count) == bytes.fromhex(body)
+    assert decode_count(bytes.fromhex(body)) == min(count, 0xFFFFFFFF)
+
+
+@pytest.mark.parametrize("body", [b"", b"\0\0\1", b"\0\0\0\0\1"])
+def test_a_count_of_another_size_is_refused(body: bytes) -> None:
+    """It is no message of ours."""
+    with pytest.raises(BrokenStreamError):
+        decode_count(body)
 
 
 def test_a_body_that_is_too_long_is_not_sent() -> None:
@@ -90,7 +106,7 @@ def test_messages_do_not_depend_on_how_the_pipe_cuts(cuts: list[int]) -> None:
     [
         Order(0),
         Order(7, CameraSettings("rtsp://camera/1")),
-        Order(65535, CameraSettings("/看/", 1.5, True, 0.0, False, True)),
+        Order(65535, CameraSettings("/看/", 1.5, True, 0.0, False, True, 8.5, True)),
     ],
 )
 def test_orders_come_out_as_they_were_sent(order: Order) -> None:

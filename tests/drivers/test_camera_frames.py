@@ -2,6 +2,7 @@
 
 import os
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,8 @@ import pytest
 from drivers.contract import DeviceFault
 from drivers.scanners.camera import frames
 from drivers.scanners.camera.codec import CameraSettings
-from drivers.scanners.camera.frames import QUEUE_FRAMES, FrameQueue, SourceLostError, open_source
+from drivers.scanners.camera.frames import FrameQueue, SourceLostError, open_source
+from tests.support.stream_camera import black_hole
 
 
 @pytest.fixture(autouse=True)
@@ -39,11 +41,12 @@ def shades(given: Iterator[Any], count: int) -> list[int]:
 
 
 def test_the_queue_drops_the_oldest_never_the_newest() -> None:
-    """When decoding is slower than the camera, what is left is what was seen last."""
+    """When decoding is slower than the camera, what is left is what was seen last, and the others are counted once."""
     queue = FrameQueue()
     for number in range(10):
         queue.put(number)
-    assert [queue.get() for _ in range(QUEUE_FRAMES)] == [8, 9]
+    assert [queue.skipped(), queue.skipped()] == [9, 0]
+    assert queue.get() == 9
 
 
 def test_stored_frames_wait_for_room() -> None:
@@ -185,6 +188,26 @@ def test_a_source_that_is_not_there_is_lost_with_its_fault(tmp_path: Path, sourc
     assert "SECRET" not in str(lost.value)
 
 
+def test_a_host_that_answers_nothing_is_given_up_before_ffmpeg_would() -> None:
+    """A camera behind a cut cable is asked for again soon, so that it is found soon after its return."""
+    hole = black_hole()
+    host, port = hole[0].getsockname()
+    started_s = time.monotonic()
+    with pytest.raises(SourceLostError, match="not reached"):
+        next(open_source(settings(f"http://{host}:{port}/")).frames())
+    assert frames.REACH_S <= time.monotonic() - started_s < frames.OPEN_MS / 1000
+    for held in hole:
+        held.close()
+
+
+@pytest.mark.parametrize("url", ["http://camera:port/", "rtsp://[::1/", "http://user:SECRET@camera:99999/"])
+def test_an_address_that_is_none_is_said_without_repeating_it(url: str) -> None:
+    """A misspelt address is the operator's to mend; it may hold a password."""
+    with pytest.raises(SourceLostError, match="check address") as lost:
+        next(open_source(settings(url)).frames())
+    assert "SECRET" not in str(lost.value)
+
+
 class Capture:
     """A camera as OpenCV gives it, whose clock runs 10 ms a frame."""
 
@@ -209,7 +232,7 @@ def test_a_live_source_is_never_behind(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every frame is taken from the camera, so none is old; `fps` of them are decoded; at its end it is let go."""
     clock = [0.0]
     capture = Capture(100, clock)
-    live = frames.Live("0", fps=25.0)
+    live = frames.Live(settings("0", fps=25.0))
     monkeypatch.setattr(live, "_open", lambda: capture)
     monkeypatch.setattr(frames.time, "monotonic", lambda: clock[0])
     given: list[float] = []

@@ -6,18 +6,20 @@ from drivers import registry
 from drivers.contract import Direction, Emergency, Occupied, Passed, Ready, Tailgating
 from drivers.simulated.relay_board import crc16, take_rtu
 from drivers.turnstiles.modbus.codec import BoardMap, CoilWrite, Inputs, counted, first_reports, reports
+from drivers.turnstiles.modbus.maps import resolved
 
 BOTH = frozenset(Direction)
 
 
 def board(**given: object) -> BoardMap:
     info = registry.driver("modbus-relay")
-    return BoardMap.of(registry.check_settings(info, {"port": "/dev/x", **given}))
+    return BoardMap.of(resolved(registry.check_settings(info, {"port": "/dev/x", **given})))
 
 
 def test_the_timed_pulse_is_the_page_s_frame() -> None:
     """`01 05 02 00 00 07 8D B0` closes relay 0 for 700 ms (devices.md 3.3)."""
-    write = board(pulse_ms=700).timed_pulse(Direction.ENTRY)
+    write = board(pulse_ms=700).timed_pulse(0, 0.7)
+    assert isinstance(write, CoilWrite)
     frame = bytes([1, 5]) + write.address.to_bytes(2, "big") + write.value.to_bytes(2, "big")
     assert frame + crc16(frame).to_bytes(2, "little") == bytes.fromhex("010502000007 8DB0".replace(" ", ""))
 
@@ -25,20 +27,21 @@ def test_the_timed_pulse_is_the_page_s_frame() -> None:
 def test_each_direction_has_its_relay_and_the_hold_its_own() -> None:
     """Without further coils one relay does everything."""
     one = board(release_coil=3)
-    assert one.timed_pulse(Direction.EXIT).address == 0x203
-    assert one.coil(one.hold, True) == CoilWrite(3, 0xFF00)
+    assert one.timed_pulse(one.release[Direction.EXIT], 0.3).address == 0x203
+    assert one.coil(*one.holds, on=True) == CoilWrite(3, 0xFF00)
     three = board(release_coil=0, release_exit_coil=1, hold_coil=2)
-    assert three.timed_pulse(Direction.EXIT).address == 0x201
-    assert three.coil(three.hold, False) == CoilWrite(2, 0)
+    assert three.timed_pulse(three.release[Direction.EXIT], 0.3).address == 0x201
+    assert three.coil(*three.holds, on=False) == CoilWrite(2, 0)
 
 
 def test_another_board_s_values_are_configuration() -> None:
     """`01 05 00 01 01 00 9D 9A`: ON is 0100 and relays start at 1 on the board of devices.md 3.3's last line."""
     cheap = board(release_coil=1, on_value=0x0100, pulse_base=0x0400)
     write = cheap.coil(1, on=True)
+    assert isinstance(write, CoilWrite)
     frame = bytes([1, 5]) + write.address.to_bytes(2, "big") + write.value.to_bytes(2, "big")
     assert frame + crc16(frame).to_bytes(2, "little") == bytes.fromhex("0105000101009D9A")
-    assert cheap.timed_pulse(Direction.ENTRY).address == 0x0401
+    assert cheap.timed_pulse(1, 0.3).address == 0x0401
 
 
 def test_polarity_decides_what_a_level_means() -> None:

@@ -8,8 +8,10 @@ from drivers.scanners.camera.codec import (
     Message,
     Messages,
     Order,
+    decode_count,
     decode_order,
     encode,
+    encode_count,
     encode_order,
 )
 from tests.fuzz.mutate import altered
@@ -20,7 +22,7 @@ _MESSAGES = [encode(Message(Kind.CODE, 3, b"https://s.sh.gov.cn/")) + encode(Mes
 ]
 _ORDERS = [
     encode_order(Order(7)),
-    encode_order(Order(7, CameraSettings("rtsp://camera/1", only_new=True))),
+    encode_order(Order(7, CameraSettings("rtsp://camera/1", only_new=True, exposure_ms=8.5, torch=True))),
     b'{"camera": 1, "fps": 2.5, "source": ""}',
     b'{"camera": "1"}',
 ]
@@ -31,6 +33,7 @@ def fuzz(data: bytes) -> None:
         _listen(stream)
     for line in (data, altered(_ORDERS, data), b'{"camera": ' + data):
         _obey(line)
+    _count(data)
     _say(Message(Kind.CODE, len(data), data * 20))
     _order(Order(len(data), CameraSettings(data.decode("latin-1") * 20)))
 
@@ -43,6 +46,15 @@ def _listen(data: bytes) -> None:
     assert cut[: len(whole)] == whole
     assert data.startswith(b"".join(map(encode, cut)))
     assert whole_broke or whole == cut
+
+
+def _count(body: bytes) -> None:
+    try:
+        count = decode_count(body)
+    except BrokenStreamError:
+        assert len(body) != 4
+        return
+    assert encode_count(count) == body
 
 
 def _obey(line: bytes) -> None:

@@ -6,15 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from gate.v1 import feed_pb2, lane_pb2, passage_pb2, reason_pb2, status_pb2
+from gate.v1 import device_pb2, feed_pb2, lane_pb2, passage_pb2, reason_pb2, status_pb2
 from tests.support import protos
 
-MODULES = (status_pb2, lane_pb2, passage_pb2, feed_pb2, reason_pb2)
+MODULES = (status_pb2, lane_pb2, passage_pb2, feed_pb2, reason_pb2, device_pb2)
 CONTRACT = {
     "StatusService": {"CheckStatus", "BatchCheckStatus"},
     "LaneService": {"ListLanes", "GetLane", "WatchLanes", "SetLaneMode", "ReleaseLane"},
     "PassageService": {"ListPassages", "WatchPassages"},
     "FeedService": {"ListFeeds", "GetFeed"},
+    "DeviceService": {"Attach"},
 }
 REQUEST = {"document", "code_content", "purpose", "order_id", "travel_time", "origin_region", "destination_region"}
 RESPONSE = {

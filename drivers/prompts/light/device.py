@@ -115,13 +115,13 @@ class LightBuzzer:
         if pulse:
             # A buzzer that this board cannot time is not worth the lamps; without its pulse it could sound for ever.
             with contextlib.suppress(RefusedError):
-                await bus.write_coil(self._unit, CoilWrite(*pulse))
+                await bus.write(self._unit, CoilWrite(*pulse))
 
     async def _set_right(self, bus: Bus, sign: Sign) -> None:
         first, count = self._lamps.span
         bits = await bus.read_inputs(self._unit, first, count, coils=True)
         for relay, on in self._lamps.wrong(sign, bits):
-            await bus.write_coil(self._unit, CoilWrite(relay, self._lamps.value(on)))
+            await bus.write(self._unit, CoilWrite(relay, self._lamps.value(on)))
 
     def _down(self, report: ReportSink, fault: DeviceFault, detail: str) -> None:
         if self._up or self._said is not fault:

@@ -13,6 +13,7 @@ PAYLOAD_BYTES_MAX = 4096  # a QR symbol holds at most 2,953 bytes
 ORDER_BYTES_MAX = 16384  # a path of 4,096 characters, each escaped, with room for the rest
 CAMERA_MAX = 0xFFFF
 _HEAD = struct.Struct(">IBH")
+_COUNT = struct.Struct(">I")
 
 
 class Kind(enum.IntEnum):
@@ -23,6 +24,7 @@ class Kind(enum.IntEnum):
     CODE_GB18030 = 2  # the same, and the symbol itself says that they are GB 18030 (ECI 29 or 32)
     UP = 3  # body: a detail for operators
     DOWN = 4  # body: name of a DeviceFault, colon, a detail for operators
+    SKIPPED = 5  # body: u32, frames that were not decoded since this was last said: a newer one had come
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,8 @@ class CameraSettings:
     same_code_s: float = 2.5
     fallback: bool = True
     only_new: bool = False  # of stored pictures only those that come from now on: the process was started again
+    exposure_ms: float = 0.0  # 0: as the camera is
+    torch: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +67,19 @@ def encode(message: Message) -> bytes:
     if len(message.body) > PAYLOAD_BYTES_MAX:
         raise ValueError(f"a body of {len(message.body)} bytes: at most {PAYLOAD_BYTES_MAX}")
     return _HEAD.pack(len(message.body), message.kind, message.camera) + message.body
+
+
+def encode_count(count: int) -> bytes:
+    """The body of SKIPPED."""
+    return _COUNT.pack(min(count, 0xFFFFFFFF))
+
+
+def decode_count(body: bytes) -> int:
+    """How many frames were skipped. Raises BrokenStreamError."""
+    if len(body) != _COUNT.size:
+        raise BrokenStreamError(f"a count of {len(body)} bytes")
+    (count,) = _COUNT.unpack(body)
+    return int(count)
 
 
 class Messages:

@@ -1,8 +1,6 @@
-"""From a frame to the code in it: zxing-cpp on every frame, and one rescue a missed frame, in turn.
+"""From a frame to the code in it: zxing-cpp on every frame, and one rescue pass a missed frame, in turn (passes.py).
 
-Which rescues is from devices.md 2.3: yellow on a dim screen vanishes in ordinary grey and is found in the stretched
-mean of the channels; a dim screen in a bright hall with the contrast evened out place by place; blur in the sharpened
-picture; small modules in the doubled one. Imported only in the camera process.
+A still picture gets every pass until one reads it. zbar is the last fallback. Imported only in the camera process.
 """
 
 import itertools
@@ -11,16 +9,13 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Any
 
-import cv2
-import numpy as np
 import zxingcpp
 
-SIDE_MAX = 1280  # a longer side holds no more of a code held before the lane, and costs four times as much
-_CLIPPED = 0.001  # share of the darkest and of the brightest pixels that do not count for the contrast: specks, lamps
-_THIRDS = np.full((1, 3), 1 / 3, np.float32)
+from drivers.scanners.camera.passes import PASSES, Frame, fitted, grey, stretched
 
-Frame = Any  # numpy array of uint8, height x width x 3 (BGR) or height x width
-Zbar = Callable[[Frame], "Code | None"]
+ZBAR_EVERY_ROUNDS = 10  # it costs as much as five passes on an idle frame and read nothing that they do not (measured)
+
+Look = Callable[[Frame], "Code | None"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,72 +27,30 @@ class Code:
 
 
 class Decoder:
-    """Decodes one camera's frames. `fallback`: zbar takes its turn among the rescues, if it is installed."""
+    """Decodes one camera's frames. `fallback`: zbar takes its turn after the passes, if it is installed."""
 
     def __init__(self, fallback: bool) -> None:
         zbar = _load_zbar() if fallback else None
-        self._rescues = RESCUES if zbar is None else (*RESCUES, lambda frame: zbar(_grey(frame)))
-        self._turns = itertools.cycle(self._rescues)
+        last = (zbar,) if zbar else ()
+        self._looks = (*RESCUES, *last)
+        self._turns = itertools.cycle((*RESCUES * ZBAR_EVERY_ROUNDS, *last))
         self.detail = f"zxing-cpp {version('zxing-cpp')}" + _SECOND[fallback, zbar is not None]
 
     def decode(self, frame: Frame) -> Code | None:
         """The largest code in this frame: what is nearest to the camera. One more look when there seems to be none."""
-        frame = _fitted(frame)
-        return _zxing(frame) or next(self._turns)(frame)
+        frame = fitted(frame)
+        return _zxing(grey(frame)) or next(self._turns)(frame)
 
     def decode_thoroughly(self, frame: Frame) -> Code | None:
-        """The same with every rescue: for still pictures, after which no next frame shows the same code."""
-        frame = _fitted(frame)
-        looks = (rescue(frame) for rescue in self._rescues)
-        return _zxing(frame) or next((code for code in looks if code), None)
+        """The same with every look: for still pictures, after which no next frame shows the same code."""
+        frame = fitted(frame)
+        looks = (look(frame) for look in self._looks)
+        return _zxing(grey(frame)) or next((code for code in looks if code), None)
 
 
-def stretched(frame: Frame) -> Frame:
-    """The mean of the channels with its contrast stretched to 0-255."""
-    mean = cv2.transform(frame, _THIRDS) if frame.ndim == 3 else frame
-    share = np.cumsum(cv2.calcHist([mean], [0], None, [256], [0, 256])) / mean.size
-    low, high = (int(np.searchsorted(share, edge)) for edge in (_CLIPPED, 1 - _CLIPPED))
-    return cv2.convertScaleAbs(cv2.subtract(mean, low), alpha=255 / max(high - low, 1))
-
-
-def evened(frame: Frame) -> Frame:
-    """The stretched mean with its contrast evened out in each of 8 x 8 places."""
-    return cv2.createCLAHE(8.0, (8, 8)).apply(stretched(frame))
-
-
-def sharpened(frame: Frame) -> Frame:
-    """Unsharp mask of the grey picture. Of plain grey only: it hurts yellow, which other rescues find."""
-    return _unsharp(_grey(frame))
-
-
-def doubled(frame: Frame) -> Frame:
-    """Twice the size and sharpened: modules down to 2 px."""
-    return _unsharp(cv2.resize(stretched(frame), None, fx=2.0, fy=2.0, interpolation=cv2.INTER_CUBIC))
-
-
-def squared(frame: Frame) -> Frame:
-    """Grey with its shadows deepened: light modules that glare washed out."""
-    grey = _grey(frame)
-    return cv2.multiply(grey, grey, scale=1 / 255)
-
-
-def _unsharp(grey: Frame) -> Frame:
-    return cv2.addWeighted(grey, 3.5, cv2.GaussianBlur(grey, (0, 0), 2.0), -2.5, 0)  # sigma 2, amount 2.5
-
-
-def _grey(frame: Frame) -> Frame:
-    return cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY) if frame.ndim == 3 else frame
-
-
-def _fitted(frame: Frame) -> Frame:
-    scale = SIDE_MAX / max(frame.shape[:2])
-    return frame if scale >= 1 else cv2.resize(frame, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-
-
-def _zxing(frame: Frame) -> Code | None:
-    grey = np.ascontiguousarray(_grey(frame))
+def _zxing(shade: Frame, invert: bool = True) -> Code | None:
     # All formats cost twelve times as much on idle frames (devices.md 2.3).
-    codes = zxingcpp.read_barcodes(grey, formats=zxingcpp.BarcodeFormat.QRCode)
+    codes = zxingcpp.read_barcodes(shade, formats=zxingcpp.BarcodeFormat.QRCode, try_invert=invert)
     code = max((code for code in codes if code.valid), key=_extent, default=None)
     if code is None or not code.bytes:
         return None
@@ -118,12 +71,12 @@ def _declares_gb18030(code: Any) -> bool:
     return not payload.isascii() and payload == str(code.text).encode("gb18030", "replace")
 
 
-def _rescue(prepare: Callable[[Frame], Frame]) -> Callable[[Frame], Code | None]:
-    return lambda frame: _zxing(prepare(frame))
+def _rescue(prepare: Callable[[Frame], Frame]) -> Look:
+    # Light modules on dark are looked for in plain grey and, for dim screens, stretched: elsewhere a third of the cost.
+    return lambda frame: _zxing(prepare(frame), invert=prepare is stretched)
 
 
-PREPARATIONS = (stretched, sharpened, evened, doubled, squared)
-RESCUES = tuple(map(_rescue, PREPARATIONS))
+RESCUES = tuple(map(_rescue, PASSES))
 _SECOND = {  # (wanted, there)
     (True, True): ", zbar",
     (True, False): "; libzbar is not installed (apt install libzbar0), working without it",
@@ -131,15 +84,15 @@ _SECOND = {  # (wanted, there)
 }
 
 
-def _load_zbar() -> Zbar | None:
+def _load_zbar() -> Look | None:
     """zbar, when its system library is there."""
     try:
         from pyzbar import pyzbar
     except (ImportError, OSError):
         return None
 
-    def read(grey: Frame) -> Code | None:
-        codes = pyzbar.decode(grey, symbols=[pyzbar.ZBarSymbol.QRCODE])
+    def read(frame: Frame) -> Code | None:
+        codes = pyzbar.decode(grey(frame), symbols=[pyzbar.ZBarSymbol.QRCODE])
         code = max(codes, key=lambda code: code.rect.width * code.rect.height, default=None)
         # It alters binary payloads (devices.md 2.2: 256 bytes became 384), so only printable ASCII is believed.
         payload = b"" if code is None else bytes(code.data)

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from drivers.contract import CodeReport, DeviceFault, Down, ReportSink, Up
 from drivers.registry import SettingError, SettingValue
-from drivers.scanners.camera.codec import CameraSettings, Kind, Message, Order, encode_order
+from drivers.scanners.camera.codec import CameraSettings, Kind, Message, Order, decode_count, encode_order
 from drivers.scanners.camera.process import shared_process
 
 _FAULTS = frozenset(DeviceFault)
@@ -21,7 +21,10 @@ class CameraScanner:
             loop=bool(settings["loop"]),
             same_code_s=float(settings["same_code_s"]),
             fallback=settings["fallback"] == "pyzbar",
+            exposure_ms=float(settings.get("exposure_ms", 0.0)),
+            torch=bool(settings["torch"]),
         )
+        self.frames_skipped = 0  # the newest frame wins; a count that grows says that there are too many cameras
         self._report: ReportSink | None = None
         self._up = False
         self._said: DeviceFault | None = None
@@ -43,6 +46,8 @@ class CameraScanner:
                 self.settings = replace(self.settings, only_new=True)
                 self._up, self._said = True, None
                 self._say(Up(message.body.decode("utf-8", "replace")))
+            case Kind.SKIPPED:
+                self.frames_skipped += decode_count(message.body)
             case Kind.DOWN:
                 fault, _, detail = message.body.decode("utf-8", "replace").partition(":")
                 self._down(DeviceFault(fault) if fault in _FAULTS else DeviceFault.SOURCE_UNREADABLE, detail)

@@ -6,6 +6,7 @@ A source gives frames until it is lost; opened again it goes on, and what is sto
 import contextlib
 import itertools
 import os
+import socket
 import stat
 import threading
 import time
@@ -13,18 +14,22 @@ from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
+from urllib.parse import urlsplit
 
 import cv2
 
 from drivers.contract import DeviceFault
+from drivers.scanners.camera import controls
 from drivers.scanners.camera.codec import CameraSettings
 
-QUEUE_FRAMES = 2  # the newest counts: a passenger's code is in the next frame too
-OPEN_MS, READ_MS = 3000, 2000  # a stream that neither opens nor sends for so long is lost
+QUEUE_FRAMES = 1  # the newest counts: a passenger's code is in the next frame too
+REACH_S = 0.5  # a host on the station's network answers in milliseconds; longer waits outlast the cut that caused them
+OPEN_MS, READ_MS = 3000, 2000  # a stream that neither opens (a key frame may be 2 s away) nor sends for so long is lost
 LOOK_S = 0.05  # how often a folder is looked at for new pictures
 LOOK_ANYWAY_S = 1.0  # a picture that grows after it was seen does not change its folder's time
 PICTURES_MAX = 5000  # in one folder; looking through more would take longer than a frame
 PICTURE_BYTES_MAX = 32 * 1024 * 1024  # of one file; a camera's largest is about 20 MB
+_PORTS = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443, "rtmp": 1935}  # of streams over TCP
 _PICTURES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".pgm", ".ppm"})
 
 Frame = Any  # numpy array
@@ -45,13 +50,21 @@ class FrameQueue:
         self._frames: deque[Frame] = deque()
         self._changed = threading.Condition()
         self._closed = False
+        self._skipped = 0
 
     def put(self, frame: Frame) -> None:
         """Add a live frame; when there is no room the oldest goes, never the newest."""
         with self._changed:
             while len(self._frames) >= QUEUE_FRAMES:
                 self._frames.popleft()
+                self._skipped += 1
             self._add(frame)
+
+    def skipped(self) -> int:
+        """How many live frames went since this was last asked."""
+        with self._changed:
+            count, self._skipped = self._skipped, 0
+            return count
 
     def put_waiting(self, frame: Frame) -> None:
         """Add a stored frame when there is room: it does not come again and does not grow old."""
@@ -85,6 +98,7 @@ class Source(Protocol):
     """Something that gives frames."""
 
     stored: bool  # frames wait until they are taken
+    detail: str  # what operators should know of it, once its frames come
 
     @property
     def still(self) -> bool:
@@ -98,7 +112,7 @@ def open_source(settings: CameraSettings) -> Source:
     """The source that `settings` name; whether it is there shows when its frames are asked for."""
     source = settings.source
     if source.isdigit() or source.startswith("/dev/") or "://" in source:
-        return Live(source, settings.fps)
+        return Live(settings)
     return Stored(Path(source), settings)
 
 
@@ -108,9 +122,10 @@ class Live:
     stored = False
     still = False
 
-    def __init__(self, source: str, fps: float) -> None:
-        self._source = source
-        self._every_s = 1.0 / fps
+    def __init__(self, settings: CameraSettings) -> None:
+        self._settings = settings
+        self._every_s = 1.0 / settings.fps
+        self.detail = ""
 
     def frames(self) -> Iterator[Frame | None]:
         """Every frame is taken from the source, so that none is old, and `fps` of them are given."""
@@ -131,9 +146,11 @@ class Live:
             capture.release()
 
     def _open(self) -> Any:
-        source = self._source
+        source = self._settings.source
         if "://" in source:
+            _require_host(source)
             limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, OPEN_MS, cv2.CAP_PROP_READ_TIMEOUT_MSEC, READ_MS]
+            limits += [cv2.CAP_PROP_N_THREADS, 1]  # more would each hold back a frame, and take the lanes' cores
             capture = cv2.VideoCapture(source, cv2.CAP_FFMPEG, limits)
         else:
             device = f"/dev/video{source}" if source.isdigit() else source
@@ -142,7 +159,22 @@ class Live:
         if not capture.isOpened():
             capture.release()
             raise SourceLostError("it does not open: check address, password, and that no other program holds it")
+        if "://" not in source:
+            self.detail = controls.apply(device, self._settings.exposure_ms, self._settings.torch)
+        elif self._settings.exposure_ms or self._settings.torch:
+            self.detail = "; exposure and torch of a stream are set on the camera's own page"
         return capture
+
+
+def _require_host(url: str) -> None:
+    """Ask for the host first: FFmpeg would wait for one that is cut off until long after it is back."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port or _PORTS.get(parts.scheme)
+        if parts.hostname and port:
+            socket.create_connection((parts.hostname, port), REACH_S).close()
+    except (OSError, ValueError):  # ValueError: an address that is none; the cause would show it
+        raise SourceLostError("it is not reached: check address, network and cable") from None
 
 
 def _require_device(path: str) -> None:
@@ -157,6 +189,7 @@ class Stored:
     """A video file or a folder of pictures: every frame is given, once unless it loops."""
 
     stored = True
+    detail = ""
 
     def __init__(self, path: Path, settings: CameraSettings) -> None:
         self._path = path

@@ -24,6 +24,7 @@ from drivers.scanners.camera.codec import (
     Order,
     decode_order,
     encode,
+    encode_count,
 )
 from drivers.scanners.same_code import SameCode
 
@@ -113,6 +114,12 @@ class Camera:
         self._stopped = True
         self._frames.close()
 
+    def check(self) -> None:
+        """Once a beat: say that it stalled, and how many frames were skipped."""
+        self.condition.check()
+        if skipped := self._frames.skipped():
+            self._voice.say(Kind.SKIPPED, self._number, encode_count(skipped))
+
     def _grab(self) -> None:
         from drivers.scanners.camera.frames import SourceLostError
 
@@ -123,7 +130,7 @@ class Camera:
                     if self._stopped:
                         return
                     attempt = 0
-                    self.condition.up(self._decoder.detail)
+                    self.condition.up(self._decoder.detail + self._source.detail)
                     if frame is not None:
                         self._put(frame)
             except SourceLostError as error:
@@ -171,7 +178,7 @@ class Worker:
         while True:
             self._voice.say(Kind.BEAT)
             for camera in list(self._cameras.values()):
-                camera.condition.check()
+                camera.check()
             time.sleep(BEAT_S)
 
     def fail(self, error: type[BaseException], traceback: TracebackType | None) -> None:
@@ -207,6 +214,7 @@ def main() -> None:
 def _bound_libraries() -> None:
     os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(50_000_000))  # a picture that unpacks to more is skipped
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
+    os.environ.setdefault("OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT", "2")  # s without a frame, as READ_MS of a stream
     try:
         import cv2
     except ImportError:

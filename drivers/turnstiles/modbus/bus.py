@@ -16,10 +16,11 @@ from pymodbus.exceptions import ModbusException
 from pymodbus.framer import FramerType
 from pymodbus.pdu import ModbusPDU
 from pymodbus.pdu.bit_message import WriteSingleCoilRequest
+from pymodbus.pdu.register_message import WriteMultipleRegistersRequest
 
 from drivers.contract import DeviceFault
-from drivers.transport import OPEN_TIMEOUT_S, PortError, TcpAddress, open_transport, parse_port
-from drivers.turnstiles.modbus.codec import CoilWrite, rtu_gap_s
+from drivers.transport import OPEN_TIMEOUT_S, PortError, TcpAddress, open_transport, parse_port, refuse_to_wait
+from drivers.turnstiles.modbus.codec import RegisterWrite, Write, rtu_gap_s
 from drivers.turnstiles.modbus.turns import Turns
 from drivers.vitals import VitalSigns
 
@@ -30,9 +31,9 @@ logging.getLogger("pymodbus.logging").setLevel(logging.CRITICAL)
 # less than 150 ms between two looks, the shortest rest between two passage pulses.
 PATIENCE_S = 0.03
 GIVE_WAY_S = 0.01  # how late a release may be because of it
-# Modbus exceptions after which the unit may act all the same: 05 it goes on working, 0B the gateway heard nothing.
-_WRITE = 5  # FC05
+_WRITES = (5, 16)  # FC05, FC10
 _IDENTITY_OBJECTS = 3  # VendorName, ProductCode, MajorMinorRevision: the basic ones of the Modbus specification 6.21
+# Modbus exceptions after which the unit may act all the same: 05 it goes on working, 0B the gateway heard nothing.
 _MAY_ACT = (0x05, 0x0B)
 
 
@@ -80,6 +81,14 @@ class _RawCoil(WriteSingleCoilRequest):
         return struct.pack(">HH", self.address, self.raw_value)
 
 
+def _request(unit: Unit, write: Write) -> ModbusPDU:
+    if isinstance(write, RegisterWrite):
+        return WriteMultipleRegistersRequest(address=write.address, registers=list(write.values), dev_id=unit.address)
+    request = _RawCoil(address=write.address, bits=[True], dev_id=unit.address)
+    request.raw_value = write.value
+    return request
+
+
 class Bus:
     """All requests of all units on one port. Get it by `join_bus`."""
 
@@ -118,14 +127,13 @@ class Bus:
             told = getattr(reply, "information", {})
             return " ".join(told[number].decode("ascii", "replace") for number in sorted(told)[:_IDENTITY_OBJECTS])
 
-    async def write_coil(self, unit: Unit, write: CoilWrite, sent: Callable[[], None] | None = None) -> None:
-        """FC05; `sent` is called when the bytes go out. Raises NoAnswerError, RefusedError, PortError."""
+    async def write(self, unit: Unit, write: Write, sent: Callable[[], None] | None = None) -> None:
+        """FC05 or FC10; `sent` is called when the bytes go out. Raises NoAnswerError, RefusedError, PortError."""
         async with self._turn(write=True) as client:
-            request = _RawCoil(address=write.address, bits=[True], dev_id=unit.address)
-            request.raw_value = write.value
             self._sent = sent
             try:
-                reply = await self._answer(unit, client.execute(False, request), _WRITE)
+                request = _request(unit, write)
+                reply = await self._answer(unit, client.execute(False, request), request.function_code)
             finally:
                 self._sent = None
             if reply.address != write.address:
@@ -135,7 +143,10 @@ class Bus:
     async def _turn(self, write: bool = False) -> AsyncIterator[AsyncModbusTcpClient]:
         await self._turns.take(write)
         try:
-            yield await self._open()
+            client = await self._open()
+            if write and isinstance(client.ctx.transport, asyncio.BaseTransport):
+                refuse_to_wait(client.ctx.transport)
+            yield client
         finally:
             self._turns.give_back()
 
@@ -147,7 +158,7 @@ class Bus:
         asked_s = now()
         waiting = asyncio.ensure_future(asked)
         try:
-            reply = await (self._listen(waiting) if unit.silent and function != _WRITE else waiting)
+            reply = await (self._listen(waiting) if unit.silent and function not in _WRITES else waiting)
         except GaveWayError:
             raise
         except (ModbusException, OSError) as error:

@@ -1,15 +1,15 @@
 """A turnstile behind a relay board: releases by a pulse that the board ends, and watches its inputs every 100 ms.
 
-On a board without such a pulse we end it ourselves. A relay that we switched on stays in `_pulses` until the board has
-confirmed that it is off again, over lost links too, and when we stop.
+A controller by potential is open while its relay is closed: for the release's lifetime, dropped when the passage
+begins. Which relays we owe an off is kept in `relays.py`, over lost links too, and until we stop.
 """
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 
-from drivers.contract import Answer, DeviceFault, Direction, Down, ReportSink, Up
+from drivers.contract import Answer, DeviceFault, Direction, Down, Passed, ReportSink, Up
 from drivers.registry import SettingValue
 from drivers.transport import REOPEN_S, PortError, port_setting
 from drivers.turnstiles.modbus.bus import (
@@ -22,49 +22,55 @@ from drivers.turnstiles.modbus.bus import (
     join_bus,
     leave_bus,
 )
-from drivers.turnstiles.modbus.codec import BoardMap, Inputs, counted, first_reports, reports
+from drivers.turnstiles.modbus.codec import (
+    PULSE_UNIT_S,
+    BoardMap,
+    Inputs,
+    PassageContact,
+    counted,
+    first_reports,
+    reports,
+)
+from drivers.turnstiles.modbus.maps import resolved
+from drivers.turnstiles.modbus.relays import Relays, Sent
 from drivers.vitals import VitalSigns
 
 SILENT_POLLS_MAX = 3  # polls without an answer before the board counts as down; a passage pulse lasts 3 polls
+CLEAR_S = 3.0  # for a walkway to be clear before it is closed on a refusal; then whoever was refused is no longer there
 STOP_S = 0.5  # for relays to be switched off when we stop; a stopping controller waits for all its lanes
-_NO_SUCH = (2, 3)  # Modbus exceptions "illegal address", "illegal value": the board has no pulse of its own
-
-
-@dataclass(slots=True)
-class _Sent:
-    """Whether a command's bytes went out; tells whoever measures."""
-
-    tell: Callable[[], None] | None
-    was: bool = False
-
-    def __call__(self) -> None:
-        self.was = True
-        if self.tell:
-            self.tell()
+Act = Callable[[Bus], Awaitable[None]]
 
 
 class ModbusTurnstile:
     """One unit on a bus; settings as `driver.toml` declares them."""
 
-    def __init__(self, settings: Mapping[str, SettingValue]) -> None:
+    def __init__(self, given: Mapping[str, SettingValue]) -> None:
+        settings = resolved(given)
         self._port = port_setting(settings)
         self._line = Line(int(settings["baud"]), str(settings["parity"]), settings["framing"] == "rtu")
         self._map = BoardMap.of(settings)
+        self._relays = Relays(self._map, str(settings["pulse"]), lambda: self._unit)
+        # What a lane's configuration is held against: it may not forget a release before the controller does.
+        self.wait_s = 0.0 if self._map.potential else float(settings["passage_wait_s"])
+        self.refuses = self._map.stop is not None
+        self._refuse_s = float(settings["refuse_ms"]) / 1000
         self._address = int(settings["unit"])
         self._timeout_s = float(settings["timeout_ms"]) / 1000
         self._poll_s = float(settings["poll_ms"]) / 1000
-        self._pulse = str(settings["pulse"])  # auto until the first release tells
         self._coils_as_inputs = settings["inputs_table"] == "coils"
-        self._edges = frozenset(Direction) - frozenset(self._map.counters)
+        uncounted = frozenset(Direction) - frozenset(self._map.counters)
+        self._edges = frozenset() if settings["passed_counts"] == "end" else uncounted
+        self._ends = uncounted - self._edges
+        self._contacts = {direction: PassageContact(float(settings["passed_max_s"])) for direction in Direction}
         self._vitals = VitalSigns()
         self._bus: Bus | None = None
-        self._releasing = asyncio.Lock()
+        self._commanding = asyncio.Lock()
         self._up = False
         self._silent = 0  # polls in a row without an answer
         self._said: DeviceFault | None = None
         self._inputs: Inputs | None = None
         self._counts: dict[Direction, int] = {}
-        self._pulses: dict[int, float] = {}  # relays that we have to switch off, and when
+        self._opened = 0  # releases and holds so far
         self._emergency = False  # seen, and nobody has taken the barrier back since
 
     async def run(self, report: ReportSink) -> None:
@@ -91,97 +97,94 @@ class ModbusTurnstile:
             return
         try:
             with contextlib.suppress(NoAnswerError, PortError, TimeoutError):
-                async with asyncio.timeout(STOP_S), self._releasing:
-                    await self._end_pulses(bus, float("inf"))
+                async with asyncio.timeout(STOP_S), self._commanding:
+                    await self._relays.settle(bus, float("inf"), self._emergency)
         finally:
             leave_bus(self._port, bus)
 
     async def release(self, direction: Direction, lifetime_s: float, sent: Callable[[], None] | None = None) -> Answer:
         """Free the barrier once. See `drivers.contract.Turnstile`."""
-        said = _Sent(sent)
+        if lifetime_s < self.wait_s:
+            return Answer.REFUSED  # the controller would keep it longer than it may live
+        said = Sent(sent)
+        until_s = asyncio.get_running_loop().time() + lifetime_s
         try:
-            async with asyncio.timeout(lifetime_s), self._releasing:
+            async with asyncio.timeout(lifetime_s), self._commanding:
                 if not self._up or self._bus is None:
                     return Answer.REFUSED
                 self._emergency = False  # who releases has taken the barrier back
-                return await self._release(self._bus, direction, said)
+                self._opened += 1
+                return await self._release(self._bus, direction, until_s, said)
         except TimeoutError:  # the bus has destroyed what was on its way
             return Answer.UNKNOWN if said.was else Answer.REFUSED
 
-    async def _release(self, bus: Bus, direction: Direction, said: _Sent) -> Answer:
+    async def _release(self, bus: Bus, direction: Direction, until_s: float, said: Sent) -> Answer:
+        relay = self._map.release[direction]
         try:
-            if self._pulse != "coil" and await self._timed(bus, direction, said):
-                return Answer.ACCEPTED
-            await self._switch_on(bus, self._map.release[direction], said)
+            await self._relays.end_stop(bus)
+            length_s = self._map.pulse_s
+            if self._map.potential:
+                left_s = until_s - asyncio.get_running_loop().time()
+                length_s = left_s // PULSE_UNIT_S * PULSE_UNIT_S  # the board's tenths, within the lifetime
+                if length_s < PULSE_UNIT_S:
+                    return Answer.REFUSED
+            await self._relays.pulse(bus, relay, length_s, said, owe=self._map.potential)
         except (RefusedError, PortError):
             return Answer.REFUSED  # it did not act, or nothing was sent
         except NoAnswerError:
-            return await self._read_back(bus, direction) if said.was else Answer.REFUSED
+            return await self._read_back(bus, relay) if said.was else Answer.REFUSED
         return Answer.ACCEPTED
 
-    async def _timed(self, bus: Bus, direction: Direction, said: _Sent) -> bool:
-        """The pulse that the board ends by itself; False when it turns out to have none."""
-        try:
-            await bus.write_coil(self._unit, self._map.timed_pulse(direction), said)
-        except RefusedError as error:
-            if self._pulse == "board" or error.code not in _NO_SUCH:
-                raise
-            self._pulse, said.was = "coil", False  # refused means: it certainly did not act
-            return False
-        self._pulse = "board"
-        return True
-
-    async def _switch_on(self, bus: Bus, relay: int, said: _Sent) -> None:
-        try:
-            await bus.write_coil(self._unit, self._map.coil(relay, on=True), said)
-        finally:
-            if said.was:  # whatever became of it
-                self._pulses[relay] = asyncio.get_running_loop().time() + self._map.pulse_ms / 1000
-
-    async def _read_back(self, bus: Bus, direction: Direction) -> Answer:
+    async def _read_back(self, bus: Bus, relay: int) -> Answer:
         """The command timed out: the relay seen closed proves that it acted, anything else proves nothing."""
         try:
-            bits = await bus.read_inputs(self._unit, self._map.release[direction], 1, coils=True)
+            bits = await bus.read_inputs(self._unit, relay, 1, coils=True)
         except (NoAnswerError, GaveWayError, RefusedError, PortError):
             return Answer.UNKNOWN
         return Answer.ACCEPTED if bits[0] else Answer.UNKNOWN
 
-    async def _end_pulses(self, bus: Bus, now_s: float) -> None:
-        """Switch off what is due. Nothing is closed in an emergency, nor after it before somebody commands again."""
-        for relay, due_s in list(self._pulses.items()):
-            if due_s > now_s or self._emergency:
-                continue
-            with contextlib.suppress(RefusedError):  # it has no such relay: nothing to switch off
-                await bus.write_coil(self._unit, self._map.coil(relay, on=False))
-            if self._pulses.get(relay) == due_s:
-                del self._pulses[relay]
-
     async def hold_open(self) -> Answer:
         """Hold the barrier open."""
-        self._pulses.pop(self._map.hold, None)  # the end of a pulse must not end the hold
-        return await self._hold(on=True)
+        self._opened += 1
+        return await self._command(self._relays.hold)
 
     async def end_hold(self) -> Answer:
         """End holding; refused while the fire input is active."""
         if self._inputs is None or self._inputs.fire:
             return Answer.REFUSED
         self._emergency = False
-        return await self._hold(on=False)
+        return await self._command(self._relays.end_hold)
 
-    async def _hold(self, on: bool) -> Answer:
-        if self._bus is None:
+    async def refuse(self) -> Answer:
+        """Close a gate that stands open, for a while, and on nobody. See `drivers.contract.NormallyOpen`."""
+        opened = self._opened
+        if not self.refuses or not await self._clear():
             return Answer.REFUSED
-        relays = [self._map.hold]
-        if not on and self._pulse != "board":  # one that an earlier controller left on when it was killed
-            relays += sorted(set(self._map.release.values()) - set(relays))
-        try:
-            for relay in relays:
-                await self._bus.write_coil(self._unit, self._map.coil(relay, on))
-        except (RefusedError, PortError):
-            return Answer.REFUSED
-        except NoAnswerError:
-            return Answer.UNKNOWN
-        return Answer.ACCEPTED
+        return await self._command(
+            lambda bus: self._relays.close(bus, self._refuse_s),
+            may=lambda: self._up and not self._emergency and self._opened == opened,
+        )
+
+    async def _clear(self) -> bool:
+        """Wait until nobody is seen in the walkway; False when that takes too long."""
+        for _ in range(round(CLEAR_S / self._poll_s)):
+            now = self._inputs
+            if now is None or not (now.occupied or now.passed or now.passed_exit):
+                return True
+            await asyncio.sleep(self._poll_s)  # the inputs are looked at no more often
+        return False
+
+    async def _command(self, act: Act, may: Callable[[], bool] = lambda: True) -> Answer:
+        async with self._commanding:
+            if self._bus is None or not may():
+                return Answer.REFUSED
+            try:
+                await act(self._bus)
+            except (RefusedError, PortError):
+                return Answer.REFUSED
+            except NoAnswerError:
+                return Answer.UNKNOWN
+            return Answer.ACCEPTED
 
     @property
     def _unit(self) -> Unit:
@@ -206,7 +209,9 @@ class ModbusTurnstile:
                     self._up, self._said = True, None
                     report(Up(f"unit {self._address}"))
                 self._vitals.tell(report, now())
-                await self._end_pulses(bus, now())  # after the poll: by then a fire is known
+                if self._relays.is_due(now(), self._emergency) and not self._commanding.locked():
+                    async with self._commanding:
+                        await self._relays.settle(bus, now(), self._emergency)  # after the poll: a fire is known
             except RefusedError as error:
                 text = f"unit {self._address} answers exception {error.code}: check the input map"
                 raise PortError(DeviceFault.PROTOCOL_ERROR, text) from error
@@ -218,10 +223,12 @@ class ModbusTurnstile:
                     text = f"unit {self._address} does not answer: check power, wiring, speed and unit address"
                     raise PortError(DeviceFault.NO_ANSWER, text) from None
             due_s = max(due_s + self._poll_s, now())
-            await asyncio.sleep(max(0.0, min([due_s, *self._due()]) - now()))
+            await asyncio.sleep(max(0.0, min(due_s, self._next_off_s()) - now()))
 
-    def _due(self) -> list[float]:
-        return [] if self._emergency or self._silent else list(self._pulses.values())
+    def _next_off_s(self) -> float:
+        """When a relay must be switched off; a command under way does it later, and a silent board is not pressed."""
+        waits = self._silent or self._commanding.locked()
+        return float("inf") if waits else self._relays.next_s(self._emergency)
 
     async def _poll(self, bus: Bus, report: ReportSink, first: bool) -> None:
         now = Inputs()
@@ -236,12 +243,28 @@ class ModbusTurnstile:
         start, count = self._map.counter_span
         if count:
             counts = self._map.decode_counters(await bus.read_registers(self._unit, start, count))
+        self._see(now, counts, report, first)
+
+    def _see(self, now: Inputs, counts: dict[Direction, int], report: ReportSink, first: bool) -> None:
+        now_s = asyncio.get_running_loop().time()
+        active = {Direction.ENTRY: now.passed, Direction.EXIT: now.passed_exit}
+        begun = [d for d, is_active in active.items() if is_active and not self._contacts[d].active]
+        ended = [d for d, contact in self._contacts.items() if contact.see(active[d], now_s, first)]
+        now = replace(now, ready=now.ready and not any(each.stuck(now_s) for each in self._contacts.values()))
         before, self._inputs = self._inputs, now
         self._emergency = self._emergency or now.fire
         said = first_reports(before, now) if first or before is None else reports(before, now, self._edges)
-        for one in [*said, *counted(self._counts, counts)]:
+        passed = counted(self._counts, counts)
+        passed += [Passed(direction) for direction in ended if direction in self._ends]
+        self._let_go({*begun, *(one.direction for one in passed if isinstance(one, Passed))})
+        for one in [*said, *passed]:
             report(one)
         self._counts = counts
+
+    def _let_go(self, begun: set[Direction]) -> None:
+        """A passage has begun: what a potential controller holds open for it is let go."""
+        for direction in begun if self._map.potential else ():
+            self._relays.let_go(self._map.release[direction])
 
 
 def create(settings: Mapping[str, SettingValue]) -> ModbusTurnstile:

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 from drivers.contract import DeviceFault
 from drivers.registry import SettingError
-from drivers.transport import PortError, open_link, port_setting
+from drivers.transport import PortError, open_link, port_setting, refuse_to_wait
 from drivers.turnstiles.wire import Link
 
 DATAGRAMS_MAX = 64  # kept unread; a board answers one question with one or two
@@ -46,6 +46,11 @@ class UdpLink(asyncio.DatagramProtocol):
         if isinstance(item, Exception):
             raise PortError(DeviceFault.PORT_LOST, f"{self._where}: {item}: check power and address")
         return item
+
+    def check(self) -> None:
+        """Raises PortError when a datagram might be delivered late."""
+        if self._transport:
+            refuse_to_wait(self._transport)
 
     async def write(self, data: bytes) -> None:
         """Send one datagram; a board that is away shows by its silence or by a refusal."""

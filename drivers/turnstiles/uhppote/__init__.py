@@ -1,0 +1,1 @@
+"""Turnstiles behind a UHPPOTE UT0311 controller."""

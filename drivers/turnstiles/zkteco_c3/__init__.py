@@ -1,0 +1,1 @@
+"""Turnstiles behind a ZKTeco C3 or inBio panel."""

@@ -1,0 +1,145 @@
+"""A station whose lanes are far: their agents, the wire between, and what a test may do to each."""
+
+import asyncio
+import contextlib
+import re
+import socket
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from gate.agent.agent import Agent
+from gate.agent.link import Link
+from gate.config import Grpc, load_lane, parse
+from gate.passage.record import PassageRecord
+from gate.rpc.server import RpcServer
+from gate.sim.world import Addresses, SimulatedLane, make_lane, publish_feeds, station_toml
+from gate.station.station import Station
+from tests.agent.wire import Wire
+from tests.support.house import House, people
+
+_OWN = re.compile(r"^(?!\[|id|direction|release_within_s|driver|pairing).*\n", re.MULTILINE)  # a device's own settings
+
+
+def remote(text: str) -> str:
+    """The lanes of a station file, their devices by driver alone."""
+    at = text.index("\n[[lane]]")
+    lanes = _OWN.sub("", text[at + 1 :])
+    return text[:at] + "\n" + re.sub(r"^(id = .*)$", r"\1\nremote = true", lanes, flags=re.MULTILINE)
+
+
+@dataclass(slots=True)
+class FarHouse:
+    """The controller, the wire, and the agents' lanes. The controller keeps its port when it is started again."""
+
+    folder: Path
+    lanes: list[SimulatedLane]
+    wire: Wire
+    port: int
+    within_s: float
+    house: House = field(init=False)
+    agents: dict[int, asyncio.Task[None]] = field(default_factory=dict)
+    _rpc: RpcServer | None = None
+    _running: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """The controller."""
+        text = station_toml(self.folder, self.lanes, Addresses("127.0.0.1:0", "127.0.0.1:0"))
+        text = re.sub(r"release_within_s = .*", f"release_within_s = {self.within_s}", text)
+        station = Station(parse(remote(text), self.folder))
+        self._rpc = RpcServer(Grpc((f"127.0.0.1:{self.port}",), trust_loopback=True), station, lambda *call: None)
+        self._running = asyncio.create_task(station.run())
+        self.house = House(station, self.lanes, self.folder, people())
+        async with asyncio.timeout(20):
+            await station.ready.wait()
+        await self._rpc.start()
+
+    async def stop(self) -> None:
+        """The controller, in good order."""
+        assert self._rpc
+        assert self._running
+        self.house.station.stop()
+        await asyncio.wait_for(self._running, 20)
+        await self._rpc.stop()
+
+    def lane_file(self, lane: int = 0) -> Path:
+        """The agent's file, as somebody copies it from the station's."""
+        path = self.folder / f"lane-{lane}.toml"
+        path.write_text(self.lanes[lane].toml())
+        return path
+
+    def agent(self, lane: int = 0) -> Agent:
+        return Agent(load_lane(self.lane_file(lane)), Link(self.wire.address))
+
+    def start_agent(self, lane: int = 0) -> asyncio.Task[None]:
+        """An agent in this loop."""
+        self.agents[lane] = asyncio.create_task(self.agent(lane).run())
+        return self.agents[lane]
+
+    async def stop_agent(self, lane: int = 0) -> None:
+        task = self.agents.pop(lane)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    async def works(self, lane: int = 0) -> None:
+        """Wait until all of the lane's devices are up."""
+        await self.house.until(lambda: self.house.lane_works(self.lanes[lane].id), 10)
+
+    async def cut_off(self, lane: int = 0) -> None:
+        """Wait until the controller says that the lane's reader is cut off."""
+        await self.house.until(lambda: self.device("samv", lane).fault == "PORT_LOST", 5)
+
+    def device(self, name: str, lane: int = 0) -> "object":
+        """A device as operators see it."""
+        (found,) = [d for d in self.house.station.lane(self.lanes[lane].id).devices if d.name == name]
+        return found
+
+    def records(self) -> list[PassageRecord]:
+        """Everything that was written down, oldest first."""
+        return list(reversed(self.house.station.recent.newest(100)))
+
+    async def one_more_passes(self, who: str = "second") -> None:
+        """The next person passes as if nothing had been; whatever was late has arrived by then."""
+        count = len(self.records())
+        await self.works()
+        reader = self.lanes[0].reader
+        seen = reader.finds
+        await self.house.until(lambda: reader.finds > seen + 1)  # it has seen that nobody's card rests there
+        await self.house.tap(self.house.people[who])
+        record = await self.house.walks()
+        assert (record.outcome, len(self.records())) == ("PASSED", count + 1)
+
+
+@contextlib.asynccontextmanager
+async def far_house(
+    folder: Path, lanes: int = 1, within_s: float = 4.0, agents: bool = True
+) -> AsyncIterator[FarHouse]:
+    """Run a station of far lanes, each with its agent, until the block ends."""
+    if not (folder / "feeds").exists():
+        publish_feeds(folder / "feeds", list(people().values()))
+    simulated = [make_lane(number, folder / "ports") for number in range(lanes)]
+    for lane in simulated:
+        await lane.plug()
+    port = free_port()
+    async with Wire(port) as wire:
+        far = FarHouse(folder, simulated, wire, port, within_s)
+        await far.start()
+        try:
+            for number in range(lanes) if agents else ():
+                far.start_agent(number)
+                await far.works(number)
+            yield far
+        finally:
+            wire.mend()
+            for number in list(far.agents):
+                await far.stop_agent(number)
+            await far.stop()
+            for lane in simulated:
+                await lane.unplug()
+
+
+def free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        number: int = sock.getsockname()[1]
+        return number
