@@ -140,6 +140,21 @@ class Emergency:
     active: bool
 
 
+class MeasuredAt(enum.StrEnum):
+    """Of what a thermometer tells the temperature."""
+
+    BODY = "BODY"  # converted by the device, or by the site's own calibration
+    FOREHEAD = "FOREHEAD"  # the skin's, which is lower than the body's by an amount that nobody here knows
+
+
+@dataclass(frozen=True, slots=True)
+class Temperature:
+    """Somebody stands before the thermometer and is so warm. Health data: the number is never printed."""
+
+    celsius: float = field(repr=False)
+    kind: MeasuredAt = MeasuredAt.BODY
+
+
 DeviceReport = (
     Up
     | Down
@@ -153,6 +168,7 @@ DeviceReport = (
     | Occupied
     | Ready
     | Emergency
+    | Temperature
 )
 ReportSink = Callable[[DeviceReport], None]
 
@@ -203,3 +219,29 @@ class NormallyOpen(Turnstile, Protocol):
 
     async def refuse(self) -> Answer:
         """Close for a while, on nobody, then stand open again; a release opens at once. Refused in an emergency."""
+
+
+class Thermometer(Device, Protocol):
+    """Reports `Temperature` as long as somebody stands before it; takes no commands."""
+
+
+class Sign(enum.StrEnum):
+    """What lamps can tell of a lane. No health code's colour: only what to do now."""
+
+    READY = "READY"  # the next passenger may present
+    GO = "GO"
+    STAFF = "STAFF"  # please wait, or go to the staff desk
+    NO = "NO"
+
+
+class Prompt(Device, Protocol):
+    """Tells passengers something. Both commands return at once, raise nothing, and are answered by nobody.
+
+    A prompt holds one of each: the newest replaces what has not been told yet, since only what is true now helps.
+    """
+
+    def say(self, reason: str) -> None:
+        """Speak the words of this reason once, instead of what is being spoken; a lamp does nothing."""
+
+    def show(self, sign: Sign) -> None:
+        """Show this from now on, also after the device was lost and came back; a voice does nothing."""

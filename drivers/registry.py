@@ -18,7 +18,13 @@ from drivers.contract import Device
 SettingValue = str | int | float | bool
 # What a driver can claim as proof. The last three name what it was, after a colon: "independent peer: pymodbus server".
 PROOFS = ("simulated", "independent peer", "bench", "field")
-_KINDS = {"readers": "card-reader", "scanners": "code-scanner", "turnstiles": "turnstile"}
+_KINDS = {
+    "readers": "card-reader",
+    "scanners": "code-scanner",
+    "turnstiles": "turnstile",
+    "prompts": "prompt",
+    "thermometers": "thermometer",
+}
 _TYPES: dict[str, type] = {"string": str, "integer": int, "number": float, "boolean": bool}
 
 
@@ -50,7 +56,7 @@ class DriverInfo:
     """One driver: its name in `station.toml`, its kind, and its settings by name."""
 
     name: str
-    kind: str  # card-reader | code-scanner | turnstile
+    kind: str  # card-reader | code-scanner | turnstile | prompt | thermometer
     sentence: str
     package: str
     simulator: str  # module with `simulate(port, options)`; "" when there is none

@@ -78,7 +78,7 @@ class Device:
 
     name: str
     driver: str
-    kind: str  # card-reader | code-scanner | turnstile
+    kind: str  # card-reader | code-scanner | turnstile | prompt | thermometer
     settings: Mapping[str, SettingValue]
     wait_s: float = 0.0  # how long a turnstile itself keeps a release
     refuses: bool = False  # whether a turnstile can stand open and close on a refusal
@@ -363,6 +363,11 @@ def _remote_device(table: Table, taken: set[str]) -> Device:
         info = registry.driver(name)
     except registry.SettingError as error:
         raise ConfigError(table.at(error.key), str(error)) from error
+    if info.kind in (
+        "prompt",
+        "thermometer",
+    ):  # `DeviceService.Attach` carries neither their reports nor their commands
+        raise ConfigError(table.at("driver"), f"a {info.kind} cannot hang on a far lane's computer: leave it out there")
     side = table.get("side", str, "", ("entry", "exit")) if "side" in info.settings else ""
     table.done()
     return Device(_label(name, taken), name, info.kind, {"side": side} if side else {})

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from gate.cli import agent, certificate, correction, devices, feed, replay, run, watch
+from gate.cli import agent, certificate, correction, devices, feed, prompts, replay, run, watch
 from gate.cli.errors import DONE, exit_status, traced
 
 app = typer.Typer(
@@ -49,6 +49,7 @@ app.command("watch")(watch.watch)
 app.command("query")(watch.query)
 app.command("replay")(replay.replay)
 app.add_typer(devices.app, name="devices")
+app.add_typer(prompts.app, name="prompts")
 feed.app.command("trace")(correction.trace)
 app.add_typer(feed.app, name="feed", epilog="Example: gate feed keygen AKM --folder keys")
 app.add_typer(

@@ -23,7 +23,7 @@ _WRONG_USE = frozenset(
     }
 )
 _NOT_SO = frozenset({"RefusedError"})
-_OUTSIDE = frozenset({"DemoError", "CallError", "PublishRefusedError", "SourceError", "StoreError"})
+_OUTSIDE = frozenset({"DemoError", "CallError", "PromptError", "PublishRefusedError", "SourceError", "StoreError"})
 _INTERRUPTED = 130  # 128 + SIGINT, as shells say it
 # What to do about what the system says (man 3 errno).
 _REMEDIES = {

@@ -49,8 +49,11 @@ from gate.policy.verdict import Reason, Verdict, VerdictKind
 _HOUR_S = 3600.0
 _REGION = "330100"
 _GIVEN = frozenset(
-    {"presented", "code_issuer", "code_form", "code_needs_card", "age_group", "guardian", "region", "day"}
-)
+    {
+        "presented", "code_issuer", "code_form", "code_needs_card", "age_group", "guardian", "region", "day",
+        "temperature",
+    }
+)  # fmt: skip
 _CASE = frozenset({"says", "at", "findings", "conditions", "verdict", "reason", "rule"}) | _GIVEN
 _FINDING = frozenset(
     {

@@ -5,6 +5,8 @@ verdict, and if they differ it is REFER: two rules that contradict each other ar
 rule speaking. Of several rules that say the same, the one whose reason stands first in `Reason` is told: what an issuer
 says of the passenger before what we do not know.
 
+A rule that speaks `instead_of` a grant is heard when the others together grant: it takes the grant, and nothing else.
+
 Whatever a rule says, nobody is granted without a ground, and no status is told that no issuer tells now (`_grounded`).
 """
 
@@ -52,7 +54,8 @@ def decide(question: Question, rules: RuleSet, now: Moment, at: Moment | None = 
         # A rule that cannot be evaluated might have been the one that forbids.
         return Verdict(VerdictKind.REFER, Reason.RULE_FAILED, failed.id, spoken=spoken)
     gone = {rule_id for rule in speaking for rule_id in rules.over[rule.id]}
-    standing = [rule for rule in speaking if rule.id not in gone]
+    looks = [rule for rule in speaking if rule.instead_of_grant and rule.id not in gone]
+    standing = [rule for rule in speaking if not rule.instead_of_grant and rule.id not in gone]
     if not standing:
         return Verdict(VerdictKind.REFER, Reason.RULE_SILENT, rule_id="")
     if len({rule.then for rule in standing}) > 1:
@@ -61,6 +64,9 @@ def decide(question: Question, rules: RuleSet, now: Moment, at: Moment | None = 
     ground = _ground(rule, weighed)
     if not _grounded(rule, ground, weighed, question.circumstances):
         return Verdict(VerdictKind.REFER, Reason.RULE_FAILED, rule.id, spoken=spoken)
+    if looks and rule.then is VerdictKind.GRANT:
+        rule = min(looks, key=_told_first)
+        ground = _ground(rule, weighed)
     return _verdict(rule, ground, spoken)
 
 

@@ -6,6 +6,7 @@
     presented   kind CARD | CODE | CARD_AND_CODE | CERTIFICATE | CARD_AND_CERTIFICATE, code_issuer, code_form,
                 needs_card (a printed code)
     holder      age MINOR | ADULT | SENIOR | UNKNOWN
+    temperature NORMAL | HIGH | UNKNOWN, measured at the lane a moment ago
     guardian    whether somebody has just been released here who may take dependants along
     says        status -> issuers who say so now, e.g. {"GREEN": ["SSM"]}; nobody: absent
     issuer      issuer -> the status that it says now; of its feed's and its answer's the newer
@@ -150,6 +151,7 @@ def _shared(question: Question, weighed: Sequence[Weighed], day: date) -> Facts:
             "needs_card": given.code_needs_card,
         },
         "holder": {"age": given.age_group.value},
+        "temperature": given.temperature.value,
         "guardian": given.guardian,
         "certified": [w.finding.asserted_by for w in weighed if isinstance(w.finding, Certified) and w.current],
         "degraded": sorted({condition.cause.value for condition in question.conditions}),
@@ -175,6 +177,7 @@ _PATHS: Mapping[str, frozenset[str] | None] = {
     "day": None,
     "presented": frozenset({"kind", "code_issuer", "code_form", "needs_card"}),
     "holder": frozenset({"age"}),
+    "temperature": None,
     "guardian": None,
     "certified": None,
     "degraded": None,

@@ -36,6 +36,14 @@ class Day(enum.StrEnum):
     CLOSED = "CLOSED"
 
 
+class Warmth(enum.StrEnum):
+    """What a thermometer at the lane says of the person, as far as rules ask. Never the number, and never a colour."""
+
+    NORMAL = "NORMAL"
+    HIGH = "HIGH"  # from where the terms draw the line
+    UNKNOWN = "UNKNOWN"  # not measured, too long ago, or only on the skin
+
+
 @dataclass(frozen=True, slots=True)
 class Circumstances:
     """What was presented, by whom as far as rules may ask, and where. Names and locates nobody."""
@@ -48,6 +56,7 @@ class Circumstances:
     region: str = ""  # GB/T 2260 code of the station, or of the destination that is asked for; "": not told
     day: Day = Day.CHECKING
     code_needs_card: bool = False  # a printed form: it counts only beside its holder's ID card
+    temperature: Warmth = Warmth.UNKNOWN
 
     def noted(self) -> Mapping[str, str | bool]:
         """As JSON values for the journal; what is at its default is left out."""

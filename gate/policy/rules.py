@@ -13,6 +13,7 @@ then = "GRANT"                      # GRANT | DENY | REFER
 reason = "STATUS_GREEN"
 overrides = ["common/grey"]         # rules that do not count where this one speaks; "common/*": a whole folder,
                                     # "*": all that do not name this rule and are no "*" rules themselves
+instead_of = "GRANT"                # speaks only where all others together grant, and then alone; absent: always
 ask_first = ["ISSUER", "CODE"]      # what is tried before a REFER stands
 [holder]                            # what the passenger is told; zh and en
 [staff]                             # what staff are told
@@ -40,7 +41,7 @@ LANGUAGES = ("zh", "en")
 _TEXT_MAX = 200  # characters: what a sign shows and a voice says
 _KEYS = {
     "id", "version", "issuer", "source", "valid_from", "valid_until", "regions", "counts", "when", "then", "reason",
-    "overrides", "ask_first", "holder", "staff", "next_step",
+    "overrides", "instead_of", "ask_first", "holder", "staff", "next_step",
 }  # fmt: skip
 _ID = re.compile(r"[a-z0-9-]{1,40}/[a-z0-9-]{1,60}")
 _VERSION = re.compile(r"\d+\.\d+\.\d+")
@@ -52,6 +53,7 @@ _NEVER_DENIED = frozenset(
         Reason.NOT_LISTED, Reason.NOT_COVERED, Reason.FEED_EXPIRED, Reason.STORE_DAMAGED, Reason.LOOKUP_LATE,
         Reason.RULE_SILENT, Reason.RULES_CONTRADICT, Reason.RULE_FAILED, Reason.CLOCK_UNTRUSTED, Reason.JOURNAL_FULL,
         Reason.ISSUER_UNREACHABLE, Reason.STATUS_UNKNOWN, Reason.CODE_KEY_MISSING, Reason.CODE_TIME_UNCHECKED,
+        Reason.TEMPERATURE_HIGH,
     }
 )  # fmt: skip
 # All that a rule may grant for. `decide` refuses each of them without its ground, whatever a rule's `when` says.
@@ -84,6 +86,7 @@ class Rule:
     then: VerdictKind
     reason: Reason
     overrides: frozenset[str]
+    instead_of_grant: bool  # a second look at whoever would pass; it refers, and touches nothing else
     ask_first: tuple[Ask, ...]
     words: Words
 
@@ -178,6 +181,7 @@ def _rule(raw: dict[str, Any], name: str) -> Rule:
     ask_first = tuple(_members(Ask, raw, "ask_first"))
     if ask_first and then is not VerdictKind.REFER:
         raise RuleError("ask_first: only a REFER may wait for something else")
+    overrides = frozenset(_texts(raw, "overrides", _OVERRIDE, "rules, folders as common/*, or *"))
     return Rule(
         id=rule_id,
         version=_text(raw, "version", _VERSION, "three numbers, e.g. 1.0.0"),
@@ -191,10 +195,21 @@ def _rule(raw: dict[str, Any], name: str) -> Rule:
         holds=certlogic.condition(when),
         then=then,
         reason=reason,
-        overrides=frozenset(_texts(raw, "overrides", _OVERRIDE, "rules, folders as common/*, or *")),
+        overrides=overrides,
+        instead_of_grant=_instead_of_grant(raw, then, overrides),
         ask_first=ask_first,
         words=Words(*(_words(raw, key) for key in ("holder", "staff", "next_step"))),
     )
+
+
+def _instead_of_grant(raw: dict[str, Any], then: VerdictKind, overrides: frozenset[str]) -> bool:
+    if "instead_of" not in raw:
+        return False
+    if raw["instead_of"] != VerdictKind.GRANT:
+        raise RuleError(f"instead_of: {raw['instead_of']!r} is not GRANT: leave it out for a rule that always counts")
+    if then is not VerdictKind.REFER or overrides:
+        raise RuleError("instead_of: only a REFER without overrides may stand in place of a grant")
+    return True
 
 
 _OVERRIDE = re.compile(rf"(?:{_ID.pattern}|[a-z0-9-]{{1,40}}/\*|\*)")

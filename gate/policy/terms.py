@@ -20,7 +20,7 @@ from datetime import date
 from typing import Any
 
 from gate.feed.finding import FreshnessLimits
-from gate.policy.question import AgeGroup
+from gate.policy.question import AgeGroup, Warmth
 
 _HOUR_S = 3600.0
 CODE_SKEW_MAX_S = 600  # more would make every screenshot good
@@ -44,6 +44,8 @@ class Terms:
     guardian_dependants_max: int
     minor_below: int  # years
     senior_from: int  # years
+    fever_from_c: float  # body temperature, degrees Celsius
+    temperature_within_s: float  # how old a thermometer's word about the person at the lane may be
 
     def limits_of(self, issuer: str, partition: str) -> FreshnessLimits:
         """When what this issuer's partition said counts as aged and as expired; the closest that the terms name."""
@@ -62,6 +64,12 @@ class Terms:
             else AgeGroup.ADULT
         )
 
+    def warmth(self, celsius: float, of_the_body: bool) -> Warmth:
+        """What a measured temperature means. Skin is cooler than the body: it can be too warm, and never well."""
+        if celsius >= self.fever_from_c:
+            return Warmth.HIGH
+        return Warmth.NORMAL if of_the_body else Warmth.UNKNOWN
+
 
 # Name -> smallest and largest value, with what is beyond.
 _NUMBERS: Mapping[str, tuple[float, float]] = {
@@ -72,6 +80,8 @@ _NUMBERS: Mapping[str, tuple[float, float]] = {
     "guardian_dependants_max": (0, 10),
     "minor_below": (0, 21),
     "senior_from": (50, 120),
+    "fever_from_c": (36.0, 42.0),  # below lies nearly everybody, above nobody
+    "temperature_within_s": (0, 10),  # longer is the passenger before
 }
 _WHOLE = frozenset({"guardian_dependants_max", "minor_below", "senior_from"})  # people and years, not parts of them
 

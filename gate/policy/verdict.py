@@ -78,6 +78,8 @@ class Reason(enum.StrEnum):
     CERTIFICATE_NOT_AUTHENTIC = "CERTIFICATE_NOT_AUTHENTIC"
     CERTIFICATE_OF_ANOTHER = "CERTIFICATE_OF_ANOTHER"
     CERTIFICATE_UNREADABLE = "CERTIFICATE_UNREADABLE"
+    # what was measured of the person: told last, so that whoever must show something more is asked for it first
+    TEMPERATURE_HIGH = "TEMPERATURE_HIGH"
     # the passage
     ALREADY_PASSED = "ALREADY_PASSED"
     LANE_CLOSED = "LANE_CLOSED"

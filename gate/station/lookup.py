@@ -33,7 +33,7 @@ from gate.feed.records import CredentialStatus
 from gate.issuers.desk import IssuerDesk
 from gate.moment import Moment
 from gate.policy.condition import Cause, Condition
-from gate.policy.question import AgeGroup, Circumstances, Day, Presented, Question
+from gate.policy.question import AgeGroup, Circumstances, Day, Presented, Question, Warmth
 from gate.policy.rules import RuleSet
 from gate.policy.terms import Terms
 from gate.policy.verdict import Reason, Verdict, VerdictKind
@@ -67,6 +67,7 @@ class Scene:
     day: Day
     conditions: frozenset[Condition]
     guardian: bool = False
+    temperature: Warmth = Warmth.UNKNOWN
 
 
 class Lookup:
@@ -290,4 +291,5 @@ def _circumstances(shown: Presentation, scene: Scene, group: AgeGroup) -> Circum
         guardian=scene.guardian,
         region=scene.region,
         day=scene.day,
+        temperature=scene.temperature,
     )

@@ -23,8 +23,10 @@ from gate.policy.condition import Cause, Condition
 from gate.policy.verdict import Reason, VerdictKind
 from gate.station.far import FarLane
 from gate.station.lookup import Found
+from gate.station.prompting import Prompts
 from gate.station.services import Services
 from gate.station.state import DeviceState, LaneState, SignState
+from gate.station.thermometry import Thermometry
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +34,7 @@ HOLD_AGAIN_S = 0.5  # a hold that was not taken is commanded again, while it is 
 HOLD_TRIES_MAX = 20  # ten seconds; a turnstile that is down by then is told when it comes back
 RESTART_DEVICE_S = 1.0  # a driver that fails by our own mistake is tried again; recovery is due within 2 s
 
+# Prompts and thermometers have none: nothing is decided otherwise because one is down.
 _DOWN_CAUSE = {
     "card-reader": Cause.READER_DOWN,
     "code-scanner": Cause.SCANNER_DOWN,
@@ -88,7 +91,10 @@ class LaneRunner:
         self.far = FarLane(settings) if settings.remote else None
         self._devices = [DeviceRunner(each, _side(settings, each), self._device(each)) for each in settings.devices]
         self._turnstile = next((d for d in self._devices if d.settings.kind == "turnstile"), None)
+        self._prompts = Prompts(self.id, [d.device for d in self._devices if d.settings.kind == "prompt"])
+        self._warmth = Thermometry()
         self._sign = commands.Show(*core.resting_sign)
+        self._prompts.show(self._sign)
         self._timer: asyncio.TimerHandle | None = None
         self._releases: set[asyncio.Task[None]] = set()
         self._asking_since: Moment | None = None  # when the credential was complete that issuers are asked about
@@ -133,6 +139,8 @@ class LaneRunner:
                 self.handle(events.SecondPerson(), now)
             case contract.Emergency(active=active):
                 self.handle(events.EmergencySeen(active), now)
+            case contract.Temperature():
+                self._warmth.measured(said, device.side, now)
             case contract.Occupied(occupied=occupied):
                 self._occupied = occupied
                 self._tell()
@@ -218,8 +226,9 @@ class LaneRunner:
             device.ready = ready
         works = device.up and device.ready
         self._services.metrics.device_up(self.id, device.settings.name, works)
-        cause = Condition(_DOWN_CAUSE[device.settings.kind], f"{self.id}/{device.settings.name}")
-        self._services.set_condition(cause, not works)
+        cause = _DOWN_CAUSE.get(device.settings.kind)
+        if cause:
+            self._services.set_condition(Condition(cause, f"{self.id}/{device.settings.name}"), not works)
         if device is self._turnstile and works != worked:
             self.handle(events.TurnstileBack() if works else events.TurnstileLost(), now)
         self._tell()
@@ -237,7 +246,8 @@ class LaneRunner:
         for command in queue:
             try:
                 if isinstance(command, commands.FindStatus):
-                    queue.extend(self.core.handle(self._find(command), self._services.clock.now()))
+                    side = getattr(event, "direction", self.default_direction)  # of who presents
+                    queue.extend(self.core.handle(self._find(command, side), self._services.clock.now()))
                 else:
                     self._carry_out(command, now, presented)
             except Exception as error:
@@ -260,10 +270,12 @@ class LaneRunner:
         self._telling = False
         self._services.lane_changed(self.state())
 
-    def _find(self, command: commands.FindStatus) -> events.StatusFound:
+    def _find(self, command: commands.FindStatus, side: Direction) -> events.StatusFound:
         services = self._services
         now = services.clock.now()
-        found = services.lookup.find(command.presentation, services.scene(self.id, now, command.guardian), now)
+        temperature = self._warmth.of_who_is_at(side, now, services.terms(now))
+        scene = services.scene(self.id, now, command.guardian, temperature)
+        found = services.lookup.find(command.presentation, scene, now)
         return _status_found(command.query, found)
 
     async def _ask(self, command: commands.AskIssuers, presented: Moment | None) -> None:
@@ -283,7 +295,8 @@ class LaneRunner:
         match command:
             case commands.AskIssuers():
                 self._start(self._ask(command, presented))
-            case commands.Release():
+            case commands.Release(direction=direction):
+                self._warmth.let_go(direction)
                 self._start(self._release(command, presented))
             case commands.HoldOpen():
                 self._start(self._hold(True))
@@ -293,14 +306,17 @@ class LaneRunner:
                 self._start(self._refuse())
             case commands.Show(side=None):
                 self._sign = command
+                self._prompts.show(command)
             case commands.Show():
-                pass  # of one side alone: the lane's one sign is the served person's
-            case commands.Say():
-                pass  # voice prompts are devices of their own (Devices issue); the sign carries the same reason
+                pass  # of one side alone: the lane's one sign, and its lamps, are the served person's
+            case commands.Say(reason=reason):
+                self._prompts.say(reason)
             case commands.WakeAt(mono_s=mono_s):
                 self._wake(mono_s, now)
             case commands.WriteRecord(record=record):
                 self._services.write(record)
+                if record.outcome == "SHOWN" and record.verdict == VerdictKind.GRANT:  # here nothing is released
+                    self._warmth.let_go(Direction(record.direction))
                 before = presented and record.decided_utc_s is not None and record.decided_utc_s < presented.utc_s
                 # Of who was waiting when the next credential came nothing is timed: that wait was for a person.
                 if presented and not before and record.verdict in (VerdictKind.DENY, VerdictKind.REFER):

@@ -8,7 +8,7 @@ from gate.credential.transit import Verifier
 from gate.moment import Moment
 from gate.passage.record import PassageRecord
 from gate.policy.condition import Cause, Condition
-from gate.policy.question import Day
+from gate.policy.question import Day, Warmth
 from gate.policy.rules import Words
 from gate.policy.terms import Terms
 from gate.policy.verdict import Reason
@@ -42,9 +42,9 @@ class Services:
     _conditions: dict[Condition, None] = field(default_factory=dict)
     _identities: dict[str, str] = field(default_factory=dict)  # by place, as first seen there: one for each device
 
-    def scene(self, lane: str, now: Moment, guardian: bool = False) -> Scene:
+    def scene(self, lane: str, now: Moment, guardian: bool = False, temperature: Warmth = Warmth.UNKNOWN) -> Scene:
         """What surrounds a presentation at `lane`, as rules are told it."""
-        return Scene(self.region, self.day(now), self.conditions_of(lane), guardian)
+        return Scene(self.region, self.day(now), self.conditions_of(lane), guardian, temperature)
 
     def set_condition(self, condition: Condition, present: bool) -> None:
         """A cause of degraded mode appears or goes."""

@@ -35,6 +35,10 @@ class SignState:
     age_s: float | None = None
 
 
+# People pass as well without a voice, lamps, or a thermometer.
+_BESIDE = frozenset({"prompt", "thermometer"})
+
+
 @dataclass(frozen=True, slots=True)
 class LaneState:
     """How one lane is."""
@@ -53,8 +57,8 @@ class LaneState:
 
     @property
     def works(self) -> bool:
-        """Whether the lane has devices and every one is up."""
-        return bool(self.devices) and all(device.up for device in self.devices)
+        """Whether the lane has devices and every one that a passage needs is up."""
+        return bool(self.devices) and all(device.up or device.kind in _BESIDE for device in self.devices)
 
 
 @dataclass(frozen=True, slots=True)

@@ -174,6 +174,8 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """P04: The certificate and the card belong to different people. Next step: Show your own certificate and card."""
     REASON_CERTIFICATE_UNREADABLE: _Reason.ValueType  # 75
     """P05: The certificate cannot be read. Next step: Scan again, or go to the staff desk."""
+    REASON_TEMPERATURE_HIGH: _Reason.ValueType  # 76
+    """R21: Please have your temperature taken again. Next step: Please go to the staff desk, where it is measured again."""
 
 class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper):
     """Why a passenger was granted, denied or referred, or why a call failed. The same names stand in the journal, in metric
@@ -332,4 +334,6 @@ REASON_CERTIFICATE_OF_ANOTHER: Reason.ValueType  # 74
 """P04: The certificate and the card belong to different people. Next step: Show your own certificate and card."""
 REASON_CERTIFICATE_UNREADABLE: Reason.ValueType  # 75
 """P05: The certificate cannot be read. Next step: Scan again, or go to the staff desk."""
+REASON_TEMPERATURE_HIGH: Reason.ValueType  # 76
+"""R21: Please have your temperature taken again. Next step: Please go to the staff desk, where it is measured again."""
 Global___Reason: _TypeAlias = Reason  # noqa: Y015

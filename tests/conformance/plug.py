@@ -2,13 +2,17 @@
 
 import asyncio
 import importlib
+import os
 import random
+import shutil
 import socket
 import tomllib
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from importlib import resources
 from pathlib import Path
+
+import pytest
 
 from drivers import registry
 from drivers.contract import Device, DeviceReport, Down, Up
@@ -35,6 +39,7 @@ class Plug:
     """One place: the simulated device comes and goes there, and noise may take its place."""
 
     def __init__(self, info: registry.DriverInfo, kind: str, folder: Path) -> None:
+        _skip_without(info)
         self._info = info
         self._folder = folder / "device"
         self._task: asyncio.Task[None] | None = None
@@ -99,6 +104,15 @@ class Plug:
             writer.transport.abort()
             return True
         return False
+
+
+def _skip_without(info: registry.DriverInfo) -> None:
+    """A program that a driver starts is not simulated: where it is missing, the driver cannot be proved."""
+    program = getattr(importlib.import_module(info.simulator), "NEEDS", "")
+    if program and shutil.which(program) is None:
+        if os.environ.get("CI") == "true":
+            pytest.fail(f"needs {program}: this check may not be left out in CI")
+        pytest.skip(f"needs the program {program}")
 
 
 class NoisyUdp(SimulatedPort, asyncio.DatagramProtocol):

@@ -22,6 +22,8 @@ guardian_window_s = 20
 guardian_dependants_max = 3
 minor_below = 18
 senior_from = 60
+fever_from_c = 37.3
+temperature_within_s = 3
 [terms.freshness]
 aged_after_h = 26
 expired_after_h = 50

@@ -24,7 +24,7 @@ from gate.feed.finding import (
 from gate.feed.records import CredentialStatus
 from gate.moment import Moment
 from gate.policy.condition import Cause, Condition
-from gate.policy.question import AgeGroup, Circumstances, Day, Presented, Question
+from gate.policy.question import AgeGroup, Circumstances, Day, Presented, Question, Warmth
 
 DELTA = ("SSM", "ZJ", "SKM", "SCM", "XKM", "NGL", "AKM", "NATIONAL")
 OTHERS = ("HEN", "HAN", "HUN", "GD", "SD", "GZ")
@@ -112,6 +112,7 @@ def _circumstances(random: Random, kind: Presented, region: str) -> Circumstance
         guardian=random.random() < 0.5,
         region=region,
         day=random.choice([*[Day.CHECKING] * 8, Day.OPEN, Day.CLOSED]),
+        temperature=random.choice([*[Warmth.UNKNOWN] * 6, Warmth.NORMAL, Warmth.HIGH]),
     )
 
 

@@ -22,7 +22,7 @@ from gate.feed.finding import (
 from gate.feed.records import CredentialStatus
 from gate.policy.cases import parse_cases
 from gate.policy.condition import Cause, Condition
-from gate.policy.question import AgeGroup, Circumstances, Day, Presented
+from gate.policy.question import AgeGroup, Circumstances, Day, Presented, Warmth
 from gate.policy.rules import RuleError
 from gate.policy.verdict import Reason, VerdictKind
 from tests.policy.making import GREEN, rule_set, rule_text
@@ -52,6 +52,7 @@ def test_a_case_is_read_whole() -> None:
         code_issuer = "SCM"
         code_form = "SCM"
         age_group = "MINOR"
+        temperature = "HIGH"
         guardian = true
         day = "OPEN"
         conditions = ["CLOCK_UNTRUSTED", "JOURNAL_FULL"]
@@ -68,7 +69,7 @@ def test_a_case_is_read_whole() -> None:
     )  # fmt: skip
     assert case.question.conditions == {Condition(Cause.CLOCK_UNTRUSTED), Condition(Cause.JOURNAL_FULL)}
     assert case.question.circumstances == Circumstances(
-        Presented.CARD_AND_CODE, "SCM", "SCM", AgeGroup.MINOR, True, "320500", Day.OPEN
+        Presented.CARD_AND_CODE, "SCM", "SCM", AgeGroup.MINOR, True, "320500", Day.OPEN, temperature=Warmth.HIGH
     )
 
 

@@ -31,7 +31,7 @@ from gate.feed.records import CredentialStatus
 from gate.moment import Moment
 from gate.policy.condition import Cause, Condition
 from gate.policy.decide import decide
-from gate.policy.question import AgeGroup, Circumstances, Day, Presented, Question
+from gate.policy.question import AgeGroup, Circumstances, Day, Presented, Question, Warmth
 from gate.policy.verdict import Reason, Verdict, VerdictKind
 from gate.station.rulefiles import read_rules
 from tests.policy.making import GREEN, RED, YELLOW
@@ -306,3 +306,32 @@ def test_old_feeds_let_nobody_pass_whom_today_s_send_to_staff() -> None:
     for one in asked():
         if one.verdict.kind is REFER:
             assert _aged(one).kind is not GRANT, one
+
+
+# --- temperature -----------------------------------------------------------------------------------------------------
+
+
+def _with(one: Asked, temperature: Warmth) -> Verdict:
+    given = dataclasses.replace(one.given, temperature=temperature)
+    return decide(dataclasses.replace(one.question, circumstances=given), RULES, one.now)
+
+
+def test_a_high_temperature_takes_a_grant_and_nothing_else() -> None:
+    """Whoever would pass is sent to staff (not on a day of normal ticketing); no refusal changes, none is added."""
+    taken = 0
+    for one in asked():
+        without, hot = _with(one, Warmth.UNKNOWN), _with(one, Warmth.HIGH)
+        if without.kind is GRANT and without.reason is not Reason.CHECKING_ENDED:
+            assert (hot.kind, hot.reason, hot.rule_id) == (REFER, Reason.TEMPERATURE_HIGH, "common/fever"), one
+            assert hot.credential_status is CredentialStatus.UNKNOWN, one  # it is no colour
+            taken += 1
+        else:
+            assert (hot.kind, hot.reason, hot.rule_id) == (without.kind, without.reason, without.rule_id), one
+            assert hot.ask_first == without.ask_first, one
+    assert taken > 100
+
+
+def test_a_normal_temperature_is_worth_nothing() -> None:
+    """It decides as if nobody had measured, whatever else is known."""
+    for one in asked():
+        assert _with(one, Warmth.NORMAL) == _with(one, Warmth.UNKNOWN), one

@@ -88,7 +88,7 @@ def test_a_rule_that_is_none_says_where_and_what_is_allowed(keys: dict[str, Any]
 _OURS = (
     "NOT_LISTED NOT_COVERED STORE_DAMAGED LOOKUP_LATE CLOCK_UNTRUSTED JOURNAL_FULL ISSUER_UNREACHABLE STATUS_UNKNOWN"
 )
-_OURS += " CODE_KEY_MISSING CODE_TIME_UNCHECKED RULE_SILENT RULE_FAILED RULES_CONTRADICT"
+_OURS += " CODE_KEY_MISSING CODE_TIME_UNCHECKED RULE_SILENT RULE_FAILED RULES_CONTRADICT TEMPERATURE_HIGH"
 
 
 @pytest.mark.parametrize("reason", _OURS.split())
@@ -314,3 +314,32 @@ def test_a_new_province_joins_by_a_folder_alone() -> None:
         (joined, instant("2020-03-31T23:59+08:00"), Reason.FEED_EXPIRED),
     ):
         assert decide(green, rules, day).reason is expected
+
+
+# --- instead of a grant ----------------------------------------------------------------------------------------------
+
+LOOK = rule_text("x/look", reason="TEMPERATURE_HIGH", instead_of="GRANT")
+GREEN_PASSES = rule_text("a/green", when=SAYS_GREEN, then="GRANT")
+
+
+def test_a_second_look_takes_a_grant_and_adds_nothing_to_the_rest() -> None:
+    """It speaks alone where all others grant; not beside a refusal, nor beside silence, nor where it is overridden."""
+    green = asked(told("ZJ", GREEN))
+    taken = decide(green, rule_set(LOOK, GREEN_PASSES), NOW)
+    assert (taken.kind, taken.reason, taken.rule_id) == (VerdictKind.REFER, Reason.TEMPERATURE_HIGH, "x/look")
+    assert [str(one) for one in taken.spoken] == ["a/green GRANT STATUS_GREEN", "x/look REFER TEMPERATURE_HIGH"]
+    refused = rule_text("a/no", then="DENY", reason="LOCAL_CODE_REQUIRED")
+    assert decide(green, rule_set(LOOK, refused), NOW).reason is Reason.LOCAL_CODE_REQUIRED
+    assert decide(green, rule_set(LOOK, GREEN_PASSES, refused), NOW).reason is Reason.RULES_CONTRADICT
+    assert decide(green, rule_set(LOOK), NOW).reason is Reason.RULE_SILENT
+    over = rule_text("a/green", when=SAYS_GREEN, then="GRANT", overrides=["x/*"])
+    assert decide(green, rule_set(LOOK, over), NOW).kind is VerdictKind.GRANT
+
+
+@pytest.mark.parametrize(
+    "keys", [{"instead_of": "DENY"}, {"instead_of": True}, {"then": "DENY"}, {"then": "GRANT"}, {"overrides": ["*"]}]
+)
+def test_a_second_look_that_is_more_than_one_is_refused(keys: dict[str, Any]) -> None:
+    """It stands in place of a grant, refers, and overrides nobody."""
+    with pytest.raises(RuleError, match="instead_of"):
+        rule_set(rule_text(**({"instead_of": "GRANT"} | keys)))

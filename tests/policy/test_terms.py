@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from gate.feed.finding import FreshnessLimits
-from gate.policy.question import AgeGroup
+from gate.policy.question import AgeGroup, Warmth
 from gate.policy.terms import TERMS_MAX, RuleError, parse_terms
 from gate.station.rulefiles import rule_texts
 from tests.policy.making import TERMS, rule_set, rule_text
@@ -53,6 +53,22 @@ def test_the_terms_draw_the_lines_of_age(years: int | None, group: str) -> None:
     assert parse_terms(TERMS, "terms.toml")[0].age_group(years) is AgeGroup(group)
 
 
+@pytest.mark.parametrize(
+    ("celsius", "of_the_body", "warmth"),
+    [
+        (37.29, True, "NORMAL"),
+        (37.3, True, "HIGH"),
+        (32.0, True, "NORMAL"),
+        (37.29, False, "UNKNOWN"),
+        (37.3, False, "HIGH"),
+        (34.0, False, "UNKNOWN"),
+    ],
+)
+def test_the_terms_draw_the_line_of_fever(celsius: float, of_the_body: bool, warmth: str) -> None:
+    """From 37.3 degrees; skin, which is cooler than the body, can be too warm and never well."""
+    assert parse_terms(TERMS, "terms.toml")[0].warmth(celsius, of_the_body) is Warmth(warmth)
+
+
 _WRONG: dict[str, tuple[str, str, str]] = {
     "not TOML": ("[[terms]]", "[[terms", "terms.toml: "),
     "nested too deep": ("aged_after_h = 26", f"aged_after_h = {'[' * 9000}{']' * 9000}", "terms.toml: "),
@@ -68,6 +84,8 @@ _WRONG: dict[str, tuple[str, str, str]] = {
     "kept for days": ("answers_kept_s = 60", "answers_kept_s = 86400", "answers_kept_s: must be a number from 0"),
     "half a child": ("dependants_max = 3", "dependants_max = 1.5", "must be a whole number from 0 to 10"),
     "half a year": ("minor_below = 18", "minor_below = 17.5", "minor_below: must be a whole number from 0 to 21"),
+    "everybody ill": ("fever_from_c = 37.3", "fever_from_c = 35", "fever_from_c: must be a number from 36.0 to 42.0"),
+    "the one before": ("temperature_within_s = 3", "temperature_within_s = 11", "temperature_within_s: must be a"),
     "an instant": ("2020-02-01", "2020-02-01T00:00:00Z", "valid_from: must be a day, e.g. 2020-02-01"),
     "limits no table": ("[terms.freshness]\naged_after_h = 26\nexpired_after_h = 50", "freshness = 3",
                         "terms 1: freshness: must be a table"),

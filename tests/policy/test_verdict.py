@@ -30,7 +30,7 @@ from gate.policy.certlogic import Failure
 from gate.policy.condition import Cause, Condition
 from gate.policy.decide import decide
 from gate.policy.facts import FactBook, weigh
-from gate.policy.question import AgeGroup, Circumstances, Day, Presented, Question, circumstances_from
+from gate.policy.question import AgeGroup, Circumstances, Day, Presented, Question, Warmth, circumstances_from
 from gate.policy.terms import parse_terms
 from gate.policy.verdict import Ask, FindingClass, Reason, Spoken, Verdict, VerdictKind
 from gate.station.rulefiles import read_rules
@@ -303,6 +303,7 @@ def test_a_rule_is_told_what_its_module_promises() -> None:
         "day": "CHECKING",
         "presented": {"kind": "CARD_AND_CODE", "code_issuer": "ZJ", "code_form": "ZJ_V2", "needs_card": False},
         "holder": {"age": "SENIOR"},
+        "temperature": "UNKNOWN",
         "guardian": True,
         "certified": ["330106"],
         "degraded": ["READER_DOWN"],
@@ -329,7 +330,8 @@ def test_a_rule_is_told_what_its_module_promises() -> None:
 @pytest.mark.parametrize(
     "wrong",
     [{"presented": "CARDS"}, {"presented": []}, {"age_group": "BABY"}, {"day": 1}, {"guardian": "false"},
-     {"guardian": 1}, {"region": 330100}, {"code_issuer": None}, {"name": "x"}],
+     {"guardian": 1}, {"region": 330100}, {"temperature": 37.5}, {"temperature": "37.5"}, {"code_issuer": None},
+     {"name": "x"}],
 )  # fmt: skip
 def test_circumstances_of_the_wrong_kind_are_refused(wrong: dict[str, Any]) -> None:
     """What a journal or a case says is one of our words, or an error; "false" is not taken for true."""
@@ -339,7 +341,7 @@ def test_circumstances_of_the_wrong_kind_are_refused(wrong: dict[str, Any]) -> N
 
 def test_circumstances_are_noted_and_read_back() -> None:
     """All of them; and nothing at all where nothing is out of the ordinary."""
-    every = Circumstances(Presented.CODE, "ZJ", "ZJ_V2", AgeGroup.MINOR, True, "330106", Day.OPEN, True)
+    every = Circumstances(Presented.CODE, "ZJ", "ZJ_V2", AgeGroup.MINOR, True, "330106", Day.OPEN, True, Warmth.HIGH)
     assert len(every.noted()) == len(dataclasses.fields(Circumstances))
     assert circumstances_from(every.noted()) == every
     assert Circumstances().noted() == {}

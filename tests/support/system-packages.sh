@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # System packages that tests use. Without them the tests that need them are skipped, each with its reason.
 set -euo pipefail
-# libzbar0: the camera's second decoder; iproute2: network interfaces that lose their far end; nats-server: feeds by NATS.
-packages=(libzbar0 iproute2 nats-server)
+# libzbar0: the camera's second decoder; iproute2: network interfaces that lose their far end; nats-server: feeds by NATS;
+# espeak-ng, alsa-utils: prompts are made and played.
+packages=(libzbar0 iproute2 nats-server espeak-ng alsa-utils)
 missing=()
 for package in "${packages[@]}"; do
     dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q "ok installed" || missing+=("$package")

@@ -1,0 +1,1 @@
+"""Lamps and a buzzer behind a relay board."""

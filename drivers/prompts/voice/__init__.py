@@ -1,0 +1,1 @@
+"""Serial voice modules that play numbered tracks."""

@@ -1,0 +1,1 @@
+"""Wave files played by ALSA."""

@@ -1,0 +1,1 @@
+"""Thermometers before which passengers stand."""

@@ -1,0 +1,1 @@
+"""Infrared thermometer modules on a serial port."""

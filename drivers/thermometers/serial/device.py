@@ -1,0 +1,86 @@
+"""A thermometer module at work: asked, or listened to, for as long as it speaks; tells only what a person can be."""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import replace
+
+from drivers.contract import DeviceFault, MeasuredAt, ReportSink, Temperature
+from drivers.registry import SettingValue
+from drivers.scanners.reopening import DeviceError, Reopening
+from drivers.thermometers.serial.codec import AA55, FIVE_A, Dialect, Frames, is_person, register_dialect
+from drivers.transport import ByteLink, open_link, port_setting
+from drivers.vitals import VitalSigns
+
+# Longer than the slowest module's rhythm (1 Hz: register 02 of the register module), and leaves time to be back in 2 s.
+SILENT_S = 1.5
+
+
+class SerialThermometer(Reopening):
+    """One module; settings as `driver.toml` declares them."""
+
+    def __init__(self, settings: Mapping[str, SettingValue]) -> None:
+        super().__init__()
+        self._port = port_setting(settings)
+        self._baud = int(settings["baud"])
+        self._poll_s = float(settings["poll_ms"]) / 1000
+        self._dialect = _dialect(settings)
+        added = settings.get("forehead_to_body_c")
+        self._vitals = VitalSigns()
+        self._forehead_to_body_c = None if added is None else float(added)
+
+    async def open(self) -> ByteLink:
+        """Open the port."""
+        return await open_link(self._port, self._baud)
+
+    async def serve(self, link: ByteLink, report: ReportSink) -> None:
+        """Ask and listen until the port is lost or the module is silent."""
+        now = asyncio.get_running_loop().time
+        frames, heard, good_s = Frames(self._dialect), False, now()
+        while True:
+            if self._dialect.ask:
+                await link.write(self._dialect.ask)
+            data = await self._listen(link, frames)
+            heard = heard or data is None
+            for one in data or ():
+                good_s, heard = now(), False
+                self._vitals.good()
+                if not self.is_up:
+                    self.say_up(report)
+                self._tell(one, report)
+            self._vitals.tell(report, now())
+            if now() - good_s > SILENT_S:
+                raise _unheard(heard)
+
+    async def _listen(self, link: ByteLink, frames: Frames) -> list[Temperature | None] | None:
+        """The frames of one poll; None when there were bytes and no frame."""
+        loop = asyncio.get_running_loop()
+        ends_s, found, bytes_came = loop.time() + self._poll_s, [], False
+        while (left_s := ends_s - loop.time()) > 0:
+            data = await link.read(left_s)
+            bytes_came = bytes_came or bool(data)
+            found += frames.feed(data)
+        if not bytes_came:
+            frames.silence()
+        return found if found or not bytes_came else None
+
+    def _tell(self, one: Temperature | None, report: ReportSink) -> None:
+        if one is not None and one.kind is MeasuredAt.FOREHEAD and self._forehead_to_body_c is not None:
+            one = replace(one, celsius=one.celsius + self._forehead_to_body_c, kind=MeasuredAt.BODY)
+        if one is not None and is_person(one.celsius):
+            report(one)
+
+
+def _unheard(heard: bool) -> DeviceError:
+    if heard:
+        return DeviceError(DeviceFault.PROTOCOL_ERROR, "speaks, but not so: check its protocol, speed and id")
+    return DeviceError(DeviceFault.NO_ANSWER, f"silent for {SILENT_S:g} s: check cable, power, speed and protocol")
+
+
+def _dialect(settings: Mapping[str, SettingValue]) -> Dialect:
+    dialects = {"5a5a45": FIVE_A, "aa55": AA55, "register": register_dialect(int(settings["module_id"]))}
+    return dialects[str(settings["protocol"])]
+
+
+def create(settings: Mapping[str, SettingValue]) -> SerialThermometer:
+    """A thermometer with checked settings; opens nothing yet. Raises SettingError for a wrong port."""
+    return SerialThermometer(settings)
