@@ -81,10 +81,15 @@ class _RawCoil(WriteSingleCoilRequest):
         return struct.pack(">HH", self.address, self.raw_value)
 
 
-def _still_wanted() -> None:
-    """Raise the cancellation that pymodbus turned into an error or answer of its own: who ends us waits for it."""
+def _cancellations() -> int:
+    """How often this task was cancelled so far: once already where a driver tidies up after its end."""
     task = asyncio.current_task()
-    if task is not None and task.cancelling():
+    return task.cancelling() if task is not None else 0
+
+
+def _still_wanted(cancelled_before: int) -> None:
+    """Raise the cancellation that pymodbus turned into an error or answer of its own: who ends us waits for it."""
+    if _cancellations() > cancelled_before:
         raise asyncio.CancelledError
 
 
@@ -162,7 +167,7 @@ class Bus:
         assert not isinstance(asked, ModbusPDU)  # noqa: S101 - pymodbus types one interface for sync and async
         self._client.ctx.comm_params.timeout_connect = unit.timeout_s
         now = asyncio.get_running_loop().time
-        asked_s = now()
+        asked_s, cancelled = now(), _cancellations()
         waiting = asyncio.ensure_future(asked)
         try:
             reply = await (self._listen(waiting) if unit.silent and function not in _WRITES else waiting)
@@ -170,7 +175,7 @@ class Bus:
             raise
         except (ModbusException, OSError) as error:
             self.close()
-            _still_wanted()
+            _still_wanted(cancelled)
             unit.vitals.failed(DeviceFault.NO_ANSWER)
             raise NoAnswerError from error
         except BaseException:
@@ -179,7 +184,7 @@ class Bus:
             raise
         finally:
             waiting.cancel()
-        _still_wanted()
+        _still_wanted(cancelled)
         if reply.isError():
             code = getattr(reply, "exception_code", 0)
             unit.vitals.failed(DeviceFault.PROTOCOL_ERROR)
