@@ -28,6 +28,7 @@ LOOK_S = 0.05  # how often it is looked whether charge can change: a lane that i
 HAND_BACK_S = 10.0
 HANDED_S = 5.0  # for the controller's disk; then the passages are sent again
 HAND_OVER_EVERY_S = 0.5
+STOP_DEPUTY_S = 10.0  # a station lets who is under way finish for 5 s, and ends its journal in 2 s
 _PRESENTED = (contract.CardReport, contract.CodeReport, contract.CardNumberReport, contract.Unread)
 
 
@@ -35,6 +36,7 @@ class Deputy(Protocol):
     """Who decides while the controller is cut off; `gate/agent/deputy.py` is one."""
 
     link: Link
+    listens: asyncio.Event  # at its link
 
     async def run(self) -> None:
         """Work until `stop`, and end in good order. Raises what a station raises."""
@@ -81,7 +83,7 @@ class Agent:
         self._deputy = deputy
         if deputy:
             self._chiefs.append(Chief(Outbox(self._now, states, in_charge=False)))
-            self._streams.append(Streams(self._chiefs[1], deputy.link, calls, self._now, "no deputy"))
+            self._streams.append(Streams(self._chiefs[1], deputy.link, calls, self._now, "no deputy", deputy.listens))
         self._hands = Hands(name, turnstile, self._controller, self._now)
         self._prompts = Prompts(
             {d.name: cast(contract.Prompt, self._devices[d.name]) for d in lane.devices if d.kind == "prompt"}
@@ -101,23 +103,16 @@ class Agent:
         """Work until cancelled. Raises ConfigError when the controller will not have this agent at all."""
         devices = [asyncio.create_task(self._drive(name), name=name) for name in self._devices]
         streams = [asyncio.create_task(each.run()) for each in self._streams]
-        deputy = asyncio.create_task(self._deputy.run()) if self._deputy else None
+        deputies = [asyncio.create_task(self._deputy.run())] if self._deputy else []
         governing = [self._govern(self._deputy), self._hand_over(self._deputy)] if self._deputy else []
         try:
-            parts = [_of(each) for each in (*streams, deputy) if each]
-            await first_ended(self._hands.run(), *parts, *governing, self._end_deputy_first(deputy))
-        finally:  # devices last: until then a hold is ended through them
-            await end([*streams, *([deputy] if deputy else [])])
-            await end(devices)
-
-    async def _end_deputy_first(self, deputy: "asyncio.Task[None] | None") -> None:
-        """Wait; when we are cancelled, let who is under way at the deputy's lane finish (it gives them 5 s)."""
-        try:
-            await asyncio.Event().wait()
-        finally:
-            if self._deputy and deputy and not deputy.done():
+            await first_ended(self._hands.run(), *map(_result_of, (*streams, *deputies)), *governing)
+        finally:  # devices last: until then a hold is ended through them, and who is under way at the deputy's walks
+            if self._deputy:
                 self._deputy.stop()
-                await asyncio.wait({deputy})
+                await asyncio.wait(deputies, timeout=STOP_DEPUTY_S)
+            await end([*streams, *deputies])
+            await end(devices)
 
     # --- devices -------------------------------------------------------------------------------------------------
 
@@ -162,8 +157,7 @@ class Agent:
 
     def _closed(self, chief: Chief) -> None:
         self._hands.detached(chief)
-        if chief is self._hands.chief:
-            self._prompts.alone(self._hands.alarm)
+        self._prompts.gone(chief, chief is self._hands.chief, self._hands.alarm)
 
     def _hear(self, chief: Chief, message: Any) -> None:
         match message.WhichOneof("body"):
@@ -243,6 +237,6 @@ class Agent:
             await deputy.handed_over()
 
 
-async def _of(task: "asyncio.Task[None]") -> None:
+async def _result_of(task: "asyncio.Task[None]") -> None:
     """What a task raises, without cancelling it with us."""
     await asyncio.shield(task)

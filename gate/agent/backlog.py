@@ -1,7 +1,7 @@
-"""What of the lane's own journal the controller does not have yet: read in order, from where it was handed over to.
+"""What of the lane's own journal the controller does not have yet, read in order.
 
-The place is remembered after the controller has said that all before it is on its disk. Between the two a crash makes us
-hand over the same again; the controller knows what it has (gate/station/handover.py).
+How far it was handed over is remembered after the controller has said that all before is on its disk. Between the two a
+crash makes us hand over the same again; the controller knows what it has (gate/station/handover.py).
 """
 
 import json

@@ -66,17 +66,28 @@ class Calls:
 class Streams:
     """Keeps one chief attached. Make it inside a loop."""
 
-    def __init__(self, chief: Chief, link: Link, calls: Calls, now: Callable[[], float], without: str) -> None:
+    def __init__(
+        self,
+        chief: Chief,
+        link: Link,
+        calls: Calls,
+        now: Callable[[], float],
+        without: str,
+        listens: asyncio.Event | None = None,
+    ) -> None:
         self._chief = chief
         self._link = link
         self._calls = calls
         self._now = now
         self._without = without  # what happens at the lane without this controller
+        self._listens = listens  # not tried before it does
         self._was_attached = False
 
     async def run(self) -> None:
         """Attach, again and again, until cancelled. Raises ConfigError when the controller will not have us at all."""
         failures, told = 0, ""
+        if self._listens:
+            await self._listens.wait()
         while True:
             was_attached = False
             try:

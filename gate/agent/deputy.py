@@ -34,10 +34,12 @@ class StationDeputy:
         self._rpc = RpcServer(grpc, self._station, self._station.metrics.status_request)
         self._backlog = Backlog(settings.data_dir / "journal", settings.data_dir / "handed-over.json")
         self.link = Link(f"unix:{socket}")
+        self.listens = asyncio.Event()
 
     async def run(self) -> None:
         """Work until `stop`, and end in good order. Raises what a station raises."""
         await self._rpc.start()
+        self.listens.set()
         health = asyncio.create_task(self._rpc.run())
         try:
             await self._station.run()

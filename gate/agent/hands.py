@@ -131,6 +131,7 @@ class Hands:
             # A driver waits for the walkway to be clear: a release in the meantime must not wait, and goes before it.
             if self._refusing is None:
                 self._refusing = asyncio.create_task(self._refuse(chief, command))
+                await asyncio.sleep(0)  # it begins before any release that follows, and so knows that one came after
             else:
                 chief.outbox.answer(command.ref, contract.Answer.REFUSED)  # it closes already
             return

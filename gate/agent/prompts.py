@@ -39,8 +39,9 @@ class Prompts:
         for name, device in self._devices.items():
             device.show(self._signs.get((id(chief), name), Sign.STAFF))
 
-    def alone(self, alarm: bool) -> None:
-        """Nobody is in charge: what was shown may not be true any more. In an alarm the way is free."""
-        self._signs.clear()  # each is told anew by a new stream
-        for device in self._devices.values():
-            device.show(Sign.GO if alarm else Sign.STAFF)
+    def gone(self, chief: Chief, in_charge: bool, alarm: bool) -> None:
+        """Its stream has ended: what it wants shown is told anew by the next. In an alarm the way is free."""
+        for name, device in self._devices.items():
+            self._signs.pop((id(chief), name), None)
+            if in_charge:
+                device.show(Sign.GO if alarm else Sign.STAFF)
