@@ -35,7 +35,7 @@ class FarHouse:
 
     folder: Path
     lanes: list[SimulatedLane]
-    wire: Wire
+    wires: list[Wire]  # of each lane
     port: int
     within_s: float
     with_feed: bool = False
@@ -47,6 +47,11 @@ class FarHouse:
     deputies: dict[int, StationDeputy] = field(default_factory=dict)
     _rpc: RpcServer | None = None
     _running: asyncio.Task[None] | None = None
+
+    @property
+    def wire(self) -> Wire:
+        """The first lane's."""
+        return self.wires[0]
 
     async def start(self) -> None:
         """The controller."""
@@ -85,10 +90,10 @@ class FarHouse:
 
     def agent(self, lane: int = 0) -> Agent:
         if not self.with_feed:
-            return Agent(load_lane(self.lane_file(lane)), Link(self.wire.address))
+            return Agent(load_lane(self.lane_file(lane)), Link(self.wires[lane].address))
         settings = load_deputy(self.deputy_file(lane))
         self.deputies[lane] = StationDeputy(settings)
-        return Agent(settings.lanes[0], Link(self.wire.address), self.deputies[lane])
+        return Agent(settings.lanes[0], Link(self.wires[lane].address), self.deputies[lane])
 
     def start_agent(self, lane: int = 0) -> asyncio.Task[None]:
         """An agent in this loop."""
@@ -121,9 +126,10 @@ class FarHouse:
         (found,) = [d for d in self.house.station.lane(self.lanes[lane].id).devices if d.name == name]
         return found
 
-    def records(self) -> list[PassageRecord]:
-        """Everything that was written down, oldest first."""
-        return list(reversed(self.house.station.recent.newest(100)))
+    def records(self, lane: int | None = None) -> list[PassageRecord]:
+        """Everything that was written down, of one lane or all, oldest first."""
+        kept = reversed(self.house.station.recent.newest(1000))
+        return [record for record in kept if lane is None or record.lane == self.lanes[lane].id]
 
     async def one_more_passes(self, who: str = "second") -> None:
         """The next person passes as if nothing had been; whatever was late has arrived by then."""
@@ -154,18 +160,20 @@ async def far_house(
     for lane in simulated:
         await lane.plug()
     port = free_port()
-    async with Wire(port) as wire:
-        far = FarHouse(folder, simulated, wire, port, within_s, with_feed, more, change)
+    async with contextlib.AsyncExitStack() as stack:
+        wires = [await stack.enter_async_context(Wire(port)) for _ in simulated]
+        far = FarHouse(folder, simulated, wires, port, within_s, with_feed, more, change)
         await far.start()
         try:
             for number in range(lanes) if agents else ():
                 far.start_agent(number)
+            for number in far.agents:
                 await far.works(number)
             yield far
         finally:
-            wire.mend()
-            for number in list(far.agents):
-                await far.stop_agent(number)
+            for wire in wires:
+                wire.mend()
+            await asyncio.gather(*map(far.stop_agent, list(far.agents)))
             await far.stop()
             for lane in simulated:
                 await lane.unplug()
