@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import re
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from gate.agent.link import Link
 from gate.config import Grpc, load_deputy, load_lane, parse
 from gate.passage.record import PassageRecord
 from gate.rpc.server import RpcServer
+from gate.sim.people import Person
 from gate.sim.world import Addresses, SimulatedLane, make_lane, publish_feeds, station_toml
 from gate.station.station import Station
 from tests.agent.wire import Wire
@@ -131,6 +132,13 @@ class FarHouse:
         kept = reversed(self.house.station.recent.newest(1000))
         return [record for record in kept if lane is None or record.lane == self.lanes[lane].id]
 
+    def all_is_told(self, lane: int = 0) -> bool:
+        """Whether the controller has heard everything that its agent has to tell, and nobody is under way."""
+        outbox = self.drives[lane]._controller.outbox
+        state = self.house.station.lane(self.lanes[lane].id)
+        told = outbox._attached and outbox.quiet and not outbox._kept
+        return told and (state.front, state.barrier) == ("IDLE", "CLOSED")
+
     async def one_more_passes(self, who: str = "second") -> None:
         """The next person passes as if nothing had been; whatever was late has arrived by then."""
         count = len(self.records())
@@ -152,10 +160,11 @@ async def far_house(
     with_feed: bool = False,
     more: str = "",
     change: Callable[[str], str] = str,
+    folk: Sequence[Person] = (),
 ) -> AsyncIterator[FarHouse]:
     """Run a station of far lanes, each with its agent, until the block ends."""
     if not (folder / "feeds").exists():
-        publish_feeds(folder / "feeds", list(people().values()))
+        publish_feeds(folder / "feeds", [*people().values(), *folk])
     simulated = [make_lane(number, folder / "ports") for number in range(lanes)]
     for lane in simulated:
         await lane.plug()
