@@ -85,6 +85,7 @@ class FarHouse:
         path = self.folder / f"deputy-{lane}.toml"
         text = station_toml(self.folder, [self.lanes[lane]], Addresses("127.0.0.1:0", "127.0.0.1:0"))
         text = text.replace(f'data_dir = "{self.folder}/data"', f'data_dir = "{self.folder}/d{lane}"')
+        text = text.replace(f"{self.folder}/operator.sock", f"{self.folder}/operator-{lane}.sock")
         text += self.more
         path.write_text(re.sub(r"release_within_s = .*", f"release_within_s = {self.within_s}", text))
         return path
