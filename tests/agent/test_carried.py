@@ -12,11 +12,14 @@ import pytest
 
 from drivers import contract
 from gate import config
+from gate.agent.prompts import Prompts
 from gate.devicewire import report_message, report_of
 from gate.rpc import device as rpc_device
 from gate.station.far import FarLane
 from gate.station.farwire import Hello, Mark
 from gate.v1 import device_pb2
+from tests.agent.test_beside import OpenAtRest
+from tests.agent.test_hands import Scene, command
 
 REPORTS = typing.get_args(contract.DeviceReport)
 # Protocols that are not driven by themselves.
@@ -73,16 +76,16 @@ def test_every_command_is_sent(protocol: type) -> None:
     assert bool(kind) == bool(commands_of(protocol)), f"{protocol.__name__}: what is a far one?"
 
     async def story() -> None:
-        for command in commands_of(protocol):
+        for name in commands_of(protocol):
             lane = FarLane(config.Lane("A1", "entry", (config.Device("it", "driver", kind, {}),)))
             lane.devices["it"].sink = lambda _: None
             stream = lane.attach(Hello(bytes(16), (("it", "driver", ""),)))
             lane.hear(stream, Mark(1, 0.5))
-            told = getattr(lane.devices["it"], command)
-            assert inspect.signature(told) == inspect.signature(getattr(protocol, command)).replace(
-                parameters=list(inspect.signature(getattr(protocol, command)).parameters.values())[1:]
+            told = getattr(lane.devices["it"], name)
+            assert inspect.signature(told) == inspect.signature(getattr(protocol, name)).replace(
+                parameters=list(inspect.signature(getattr(protocol, name)).parameters.values())[1:]
             )
-            hints = typing.get_type_hints(getattr(protocol, command))
+            hints = typing.get_type_hints(getattr(protocol, name))
             arguments = [
                 values_of(hints[name])[0]
                 for name, parameter in inspect.signature(told).parameters.items()
@@ -94,12 +97,52 @@ def test_every_command_is_sent(protocol: type) -> None:
                 message = rpc_device._message(await anext(stream.messages()))
             body = getattr(message, message.WhichOneof("body"))
             assert body.device == "it"
-            assert body.WhichOneof("order") == command
+            assert body.WhichOneof("order") == name
             if task:
                 task.cancel()
             lane.device_ended()
 
     asyncio.run(story())
+
+
+def test_an_agent_obeys_every_order() -> None:
+    """Each order of the wire to a turnstile or a prompt becomes the command of that name at the device."""
+    turnstile, prompt = OpenAtRest(), Told()
+    turnstile.clear.set()
+
+    async def story() -> None:
+        scene = Scene()
+        scene.turnstile = scene.hands._turnstile = turnstile
+        orders = [field.name for field in device_pb2.DeviceCommand.DESCRIPTOR.oneofs_by_name["order"].fields]
+        await scene.do(*(command(number, order, (7, 100.0)) for number, order in enumerate(orders, 1)))
+        assert sorted(done for done, _ in turnstile.done) == sorted(DONE[order] for order in orders)
+        prompts = Prompts({"it": prompt})
+        for order in device_pb2.PromptOrder.DESCRIPTOR.oneofs_by_name["order"].fields:
+            told = device_pb2.PromptOrder(device="it", **{order.name: "GO"})
+            prompts.take(scene.chief, told, in_charge=True)
+            assert prompt.told[-1] == order.name
+        assert set(orders) | set(prompt.told) == {name for each in DEVICES for name in commands_of(each)}
+
+    asyncio.run(story())
+
+
+DONE = {"release": "release", "hold_open": "hold", "end_hold": "end", "refuse": "refuse"}
+
+
+class Told:
+    """A prompt that writes down what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    async def run(self, report: contract.ReportSink) -> None:
+        await asyncio.Event().wait()
+
+    def say(self, reason: str) -> None:
+        self.told.append("say")
+
+    def show(self, sign: contract.Sign) -> None:
+        self.told.append("show")
 
 
 def test_nothing_personal_is_in_a_report_of_the_wire_that_is_printed() -> None:

@@ -2,15 +2,18 @@
 
 import asyncio
 import json
+import sys
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from gate.config import ConfigError, load_deputy, load_lane
+from gate.feed.records import CredentialStatus
 from gate.passage.record import PassageRecord
 from gate.station.journal import read_records, verify_chain
-from tests.agent.far import FarHouse, far_house
+from tests.agent.far import FarHouse, far_house, free_port
+from tests.support.house import somebody
 
 
 def journal(far: FarHouse, folder: str = "data") -> list[PassageRecord]:
@@ -190,6 +193,57 @@ def test_a_closed_lane_stays_closed_and_an_emergency_goes_both_ways(tmp_path: Pa
             assert (own.lane("A1").mode, own.lane("A1").emergency) == ("ENTRY", False)
             await passes(far, "second")
             await far.house.until(lambda: own.recent.newest(1)[0].outcome == "PASSED")
+
+    asyncio.run(story())
+
+
+def test_a_lane_that_is_never_free_is_handed_back_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The controller is back and people keep coming: the deputy gets nobody more; the next is the controller's."""
+    monkeypatch.setattr("gate.agent.agent.HAND_BACK_S", 0.3)
+
+    async def story() -> None:
+        third = somebody(3, CredentialStatus.GREEN, "SSM")
+        async with far_house(tmp_path, with_feed=True, within_s=20.0, folk=[third]) as far:
+            far.house.people["third"] = third
+            far.wire.cut()
+            await far.decides(True)
+            await far.house.tap(far.house.people["green"])
+            assert await far.lanes[0].board.wait_release(5)
+            far.wire.mend()
+            await far.house.until(lambda: far.drives[0]._is_leaving)
+            own = far.deputies[0]._station
+            await far.house.tap(far.house.people["second"])
+            await far.lanes[0].board.pass_through()
+            await far.decides(False)
+            assert [record.outcome for record in own.recent.newest(9)] == ["PASSED"]
+            await far.works()
+            reader, seen = far.lanes[0].reader, far.lanes[0].reader.finds
+            await far.house.until(lambda: reader.finds > seen + 1)
+            await passes(far, "third")
+            assert [one.outcome for one in await handed_over(far, 2)] == ["PASSED", "PASSED"]
+
+    asyncio.run(story())
+
+
+def test_the_program_decides_by_its_own_feed_and_ends_in_good_order(tmp_path: Path) -> None:
+    """`gate lane-agent --with-feed` with no controller anywhere: somebody passes; SIGTERM: 0, all on its disk."""
+
+    async def story() -> None:
+        async with far_house(tmp_path, with_feed=True, agents=False) as far:
+            nobody = f"127.0.0.1:{free_port()}"
+            arguments = ("--config", str(far.deputy_file()), "--controller", nobody, "--with-feed")
+            with (tmp_path / "agent.log").open("w") as log:
+                program = await asyncio.create_subprocess_exec(
+                    *(sys.executable, "-m", "gate", "lane-agent", *arguments), stdout=log, stderr=log
+                )
+            said = tmp_path / "agent.log"
+            await far.house.until(lambda: "deciding here by the replicated feed\n" in said.read_text(), 30)
+            await passes(far, "green")
+            await far.house.until(lambda: [one.outcome for one in journal(far, "d0")] == ["PASSED"])
+            program.terminate()
+            assert await asyncio.wait_for(program.wait(), 20) == 0
+            assert verify_chain(tmp_path / "d0" / "journal") == []
+            assert far.house.people["green"].number not in said.read_text()
 
     asyncio.run(story())
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from drivers.contract import Answer, Direction, Emergency, Passed
+from drivers.contract import Answer, Direction, Emergency, Passed, Up
 from gate.agent.chief import CUT_OFF_S, Chief
 from gate.agent.hands import LEASE_S, Hands
 from gate.agent.outbox import KEPT_MAX, Outbox
@@ -132,6 +132,30 @@ def test_no_command_acts_twice() -> None:
         one, two = command(1, "release", (7, 100.0)), command(2, "release", (7, 100.0))
         assert await scene.do(two, two, one) == ["ACCEPTED"]
         assert len(scene.turnstile.done) == 1
+
+    asyncio.run(story())
+
+
+def test_who_is_not_in_charge_is_refused_and_told_what_counts_for_it_alone() -> None:
+    """A late command of the other controller does nothing; alarms reach both, a passage whom it belongs to."""
+
+    async def story() -> None:
+        scene = Scene()
+        other = Chief(Outbox(scene.clock, in_charge=False))
+        other.outbox.attach(0)
+        scene.hands.take(other, command(1, "release", (7, 100.0)))
+        assert await scene.do(command(1, "release", (7, 100.0))) == ["ACCEPTED"]
+        assert len(scene.turnstile.done) == 1
+        assert not scene.hands.idle  # somebody may still walk on it
+        other.outbox.report("board", Up())
+        other.outbox.report("board", Emergency(True))
+        bodies = [(message.WhichOneof("body"), message.report.WhichOneof("said")) for message in other.outbox._waiting]
+        assert bodies == [("beat", None), ("answered", None), ("report", "emergency")]
+        assert other.outbox._waiting[1].answered.answer == device_pb2.COMMAND_ANSWER_REFUSED
+        followed = scene.hands.reported(Passed(Direction.ENTRY))
+        assert followed
+        assert followed[0] is scene.chief
+        assert scene.hands.idle
 
     asyncio.run(story())
 
