@@ -221,20 +221,33 @@ class Agent:
 
     async def _hand_over(self, deputy: Deputy) -> None:
         """Give the controller every passage that the deputy wrote down, in order, each until it is on its disk."""
+        failing = False
         while True:
             await self.attached.wait()
-            lines = await deputy.decided()
-            if not lines:
-                await asyncio.sleep(HAND_OVER_EVERY_S)
-                continue
-            self._handed.clear()
-            self._handing = self._controller.outbox.handover(lines)
             try:
-                async with asyncio.timeout(HANDED_S):
-                    await self._handed.wait()
-            except TimeoutError:
-                continue
-            await deputy.handed_over()
+                more = await self._hand_over_next(deputy)
+                failing = False
+            except OSError as error:
+                if not failing:
+                    log.error("what was decided here cannot be handed over: %s; trying again", error)
+                failing, more = True, False
+            if not more:
+                await asyncio.sleep(HAND_OVER_EVERY_S)
+
+    async def _hand_over_next(self, deputy: Deputy) -> bool:
+        """The next passages; whether there were any. Raises OSError of the deputy's disk."""
+        lines = await deputy.decided()
+        if not lines:
+            return False
+        self._handed.clear()
+        self._handing = self._controller.outbox.handover(lines)
+        try:
+            async with asyncio.timeout(HANDED_S):
+                await self._handed.wait()
+        except TimeoutError:
+            return False  # the same again
+        await deputy.handed_over()
+        return True
 
 
 async def _result_of(task: "asyncio.Task[None]") -> None:
