@@ -153,7 +153,7 @@ def test_a_second_agent_waits_until_the_first_is_gone(tmp_path: Path) -> None:
             far.start_agent(0)  # keeps trying
             first.cancel()
             await asyncio.gather(first, return_exceptions=True)
-            await far.cut_off(0)
+            await far.house.until(far.drives[0].attached.is_set)
             await far.works(0)
             await far.house.tap(far.house.people["green"])
             assert (await far.house.walks()).outcome == "PASSED"
