@@ -79,7 +79,7 @@ fuzz: setup-test ## every codec's fuzz target for 60 s
 soak: setup-test ## the demonstration station for HOURS (default 0.5)
 	$(BIN)/gate demo --seconds $$($(BIN)/python -c 'print(int(float("$(or $(HOURS),0.5)") * 3600))')
 	GATE_KILLS=300 $(BIN)/python -m pytest tests/sync -k kill
-	GATE_CUTS=200 $(BIN)/python -m pytest tests/drivers/test_ghost_open.py
+	GATE_CUTS=200 $(BIN)/python -m pytest tests/drivers/test_ghost_open.py tests/agent/test_cuts.py tests/agent/test_deputy_cuts.py
 
 conformance: setup-test ## CertLogic's suites, which tests prove which requirement, and the suite every driver must pass
 	@proven=0; $(BIN)/python -m tests.support.requirements || proven=$$?; \

@@ -157,13 +157,32 @@ def _parsed(text: str, folder: Path, name: str, read: Callable[[Table], _Read]) 
 
 
 def _one_lane(top: Table) -> Lane:
-    top.get("when_cut_off", str, "hold", ("hold",))  # nobody is released; deciding there needs a feed there
+    if top.get("when_cut_off", str, "hold", ("hold", "decide")) == "decide":
+        raise ConfigError("when_cut_off", "is 'decide', which needs a feed here: start the agent with --with-feed")
     lanes = tuple(map(_lane, top.tables("lane", 1)))
     top.done()
-    if not lanes or lanes[0].remote:
-        raise ConfigError("lane", "needs one [[lane]] with the id and the devices that hang here, without remote")
+    _own_lane(lanes)
     _distinct_ports(lanes)
     return lanes[0]
+
+
+def load_deputy(path: Path) -> Config:
+    """A lane agent's file that is a small station's, which decides while cut off. Raises ConfigError."""
+    return _parsed(_text(path), path.absolute().parent, str(path), _deputy)
+
+
+def _deputy(top: Table) -> Config:
+    top.get("when_cut_off", str, "decide", ("decide",))
+    config = _config(top)
+    if len(config.lanes) > 1:
+        raise ConfigError("lane[1]", "is one too many: an agent drives one lane; start another for it")
+    _own_lane(config.lanes)
+    return config
+
+
+def _own_lane(lanes: tuple[Lane, ...]) -> None:
+    if not lanes or lanes[0].remote:
+        raise ConfigError("lane", "needs one [[lane]] with the id and the devices that hang here, without remote")
 
 
 def _config(top: Table) -> Config:
@@ -363,11 +382,6 @@ def _remote_device(table: Table, taken: set[str]) -> Device:
         info = registry.driver(name)
     except registry.SettingError as error:
         raise ConfigError(table.at(error.key), str(error)) from error
-    if info.kind in (
-        "prompt",
-        "thermometer",
-    ):  # `DeviceService.Attach` carries neither their reports nor their commands
-        raise ConfigError(table.at("driver"), f"a {info.kind} cannot hang on a far lane's computer: leave it out there")
     side = table.get("side", str, "", ("entry", "exit")) if "side" in info.settings else ""
     table.done()
     return Device(_label(name, taken), name, info.kind, {"side": side} if side else {})
@@ -379,7 +393,8 @@ def _fits_its_turnstile(table: Table, lane: Lane) -> None:
     if lane.release_within_s < wait_s:
         text = f"is {lane.release_within_s:g}, but its turnstile keeps a release for {wait_s:g} s: make it {wait_s:g}"
         raise ConfigError(table.at("release_within_s"), f"{text} or more")
-    if lane.normally_open and not any(device.refuses for device in lane.devices):
+    # Of a far lane only its agent knows; when it attaches it is asked (gate/station/far.py).
+    if lane.normally_open and not lane.remote and not any(device.refuses for device in lane.devices):
         text = "needs a turnstile that can close on a refusal: modbus-relay with stop_coil"
         raise ConfigError(table.at("normally_open"), text)
 

@@ -1,16 +1,19 @@
 """Device reports as messages of the wire and back: what a lane agent and its controller both speak.
 
-Personal data (card text, code bytes) is in two of the messages: they are never printed or logged.
+Personal data (card text and number, code bytes, a temperature) is in four of the messages: they are never printed or
+logged.
 """
 
 import codecs
+import math
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, assert_never
 
 from drivers import contract
 from gate.v1 import device_pb2, lane_pb2
 
 CONTENT_BYTES_MAX = 8192  # a card's block has 256 bytes, the largest QR symbol holds 2,953
+BITS_MAX = 65_535
 DETAIL_MAX = 200
 
 _DIRECTIONS = {
@@ -97,6 +100,10 @@ def report_message(
             report.card.text = text
         case contract.CodeReport(payload=payload, symbology=symbology, encoding=encoding):
             report.code.payload, report.code.symbology, report.code.encoding = payload, symbology, encoding
+        case contract.CardNumberReport(number=number, bits=bits, format=layout):
+            report.number.number, report.number.bits, report.number.format = number, bits, layout[:DETAIL_MAX]
+        case contract.Temperature(celsius=celsius, kind=kind):
+            report.temperature.celsius, report.temperature.measured_at = celsius, str(kind)
         case contract.Unread(problem=problem):
             report.unread.problem = str(problem)
         case contract.Passed(direction=direction):
@@ -109,6 +116,8 @@ def report_message(
             report.ready.CopyFrom(device_pb2.Readiness(ready=ready))
         case contract.Emergency(active=active):
             report.emergency.CopyFrom(device_pb2.EmergencyInput(active=active))
+        case _:
+            assert_never(said)
     return report
 
 
@@ -136,6 +145,21 @@ def _content(field: str, content: bytes) -> bytes:
     if len(content) > CONTENT_BYTES_MAX:
         raise WireError(field, f"has {len(content)} bytes: at most {CONTENT_BYTES_MAX}")
     return content
+
+
+def _number(card: Any) -> contract.DeviceReport:
+    if len(card.number) > CONTENT_BYTES_MAX or card.bits > BITS_MAX:
+        raise WireError("number", f"is longer than {CONTENT_BYTES_MAX} characters or {BITS_MAX} bits")
+    return contract.CardNumberReport(card.number, card.bits, card.format[:DETAIL_MAX])
+
+
+def _temperature(warmth: Any) -> contract.DeviceReport:
+    if not math.isfinite(warmth.celsius):
+        raise WireError("temperature.celsius", "must be a number with an end")
+    try:
+        return contract.Temperature(warmth.celsius, contract.MeasuredAt(warmth.measured_at))
+    except ValueError:
+        raise WireError("temperature.measured_at", "is none that is known here: give BODY or FOREHEAD") from None
 
 
 def _down(down: Any) -> contract.DeviceReport:
@@ -167,6 +191,8 @@ _READ: Mapping[str, Callable[[Any], contract.DeviceReport]] = {
     "down": _down,
     "card": _card,
     "code": _code,
+    "number": _number,
+    "temperature": _temperature,
     "unread": _unread,
     "passed": lambda passed: contract.Passed(direction_of(passed.direction)),
     "tailgating": lambda _: contract.Tailgating(),

@@ -343,14 +343,6 @@ def test_a_day_that_is_none_is_named(folder: Path, line: str, place: str, says: 
     assert place in str(caught.value)
 
 
-@pytest.mark.parametrize("driver", ["voice-module", "serial-thermometer"])
-def test_what_a_far_lane_cannot_carry_is_refused(folder: Path, driver: str) -> None:
-    """A prompt or a thermometer on a lane's own computer would be there and do nothing."""
-    lane = '[station]\nid = "x"\nregion = "330100"\ndata_dir = "d"\n[[lane]]\nid = "B1"\nremote = true\n'
-    with pytest.raises(ConfigError, match="cannot hang on a far lane's computer"):
-        parse(lane + f'[[lane.device]]\ndriver = "{driver}"\n', folder)
-
-
 def test_two_feeds_of_one_issuer_are_refused(folder: Path) -> None:
     """By place and name."""
     feed = CONTRACT[CONTRACT.index("[[feed]]") : CONTRACT.index("[policy]")]

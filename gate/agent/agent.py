@@ -1,211 +1,255 @@
-"""One lane's devices at work for a controller elsewhere: reports up, commands down, and back again after every cut."""
+"""One lane's devices at work for a controller elsewhere: reports up, commands down, and back again after every cut.
+
+With a deputy (`--with-feed`) a small station on this computer takes charge while the controller is cut off. It is
+attached by the same stream as the controller, all the time; which of the two is in charge changes only while nobody is
+under way, so no passage ever has two masters.
+"""
 
 import asyncio
 import logging
-import random
-import secrets
-from collections.abc import Callable, Coroutine, Sequence
-from typing import Any, cast
-
-import grpc
-import grpc.aio
+from collections.abc import Callable
+from typing import Any, Protocol, cast
 
 from drivers import contract, registry
 from gate import config
-from gate.agent.hands import CUT_OFF_S, Hands
+from gate.agent.chief import CUT_OFF_S, Calls, Chief, Streams, end, first_ended
+from gate.agent.hands import Hands
 from gate.agent.link import Link
-from gate.agent.outbox import Outbox
-from gate.tomltable import ConfigError
-from gate.v1 import device_pb2, device_pb2_grpc
+from gate.agent.outbox import Outbox, States
+from gate.agent.prompts import Prompts
+from gate.devicewire import set_duration
+from gate.v1 import device_pb2, lane_pb2
 
 log = logging.getLogger(__name__)
 
-BEAT_S = 0.5  # architecture.md: two missed beats of 500 ms mean cut off
-WELCOME_S = 3.0  # to connect, shake hands and be welcome; a switch that drops packets answers nothing
-END_TRIES_MAX = 5
-END_TRY_S = 1.0  # longer than ending a hold may take
 RESTART_DEVICE_S = 1.0  # a driver that fails by our own mistake is tried again; recovery is due within 2 s
-# Steps of the back-off; the last is repeated. A lane must be back within 2 s of its network, so none is longer.
-BACK_OFF_S = (0.1, 0.2, 0.4, 0.8, 1.2)
-_JITTER = random.SystemRandom().random  # a whole gate line must not knock in step
-# What the controller can only have because of a configuration: told to whoever starts the agent.
-_WRONG = frozenset({"INVALID_ARGUMENT", "NOT_FOUND", "FAILED_PRECONDITION", "PERMISSION_DENIED", "UNIMPLEMENTED"})
+LOOK_S = 0.05  # how often it is looked whether charge can change: a lane that is never free for long must be met free
+# A lane where one passenger follows the other is never free: after so long the deputy is given nobody more.
+HAND_BACK_S = 10.0
+HANDED_S = 5.0  # for the controller's disk; then the passages are sent again
+HAND_OVER_EVERY_S = 0.5
+STOP_DEPUTY_S = 10.0  # a station lets who is under way finish for 5 s, and ends its journal in 2 s
+_PRESENTED = (contract.CardReport, contract.CodeReport, contract.CardNumberReport, contract.Unread)
 
 
-class _EndedError(Exception):
-    """The stream is over; the text says why."""
+class Deputy(Protocol):
+    """Who decides while the controller is cut off; `gate/agent/deputy.py` is one."""
+
+    link: Link
+    listens: asyncio.Event  # at its link
+
+    async def run(self) -> None:
+        """Work until `stop`, and end in good order. Raises what a station raises."""
+
+    def stop(self) -> None:
+        """Begin to end: nobody new."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether it has looked at its feeds and can decide."""
+
+    @property
+    def idle(self) -> bool:
+        """Whether nobody is under way at its lane."""
+
+    def take_charge(self, mode: str, emergency: bool) -> None:
+        """Go on where the controller was; `mode` "": not known."""
+
+    async def decided(self) -> list[bytes]:
+        """The next passages that were not handed over, as lines of its journal."""
+
+    async def handed_over(self) -> None:
+        """What `decided` gave last is on the controller's disk."""
 
 
 class Agent:
     """Drives the devices of `lane`. Make it inside a loop, then `run` it."""
 
-    def __init__(self, lane: config.Lane, link: Link) -> None:
+    def __init__(self, lane: config.Lane, link: Link, deputy: Deputy | None = None) -> None:
         self._lane = lane
-        self._link = link
-        self._session = secrets.token_bytes(16)
         loop = asyncio.get_running_loop()
         started_s = loop.time()
         self._now: Callable[[], float] = lambda: loop.time() - started_s
-        self._outbox = Outbox(self._now)
         self._devices = {d.name: registry.create(d.driver, d.settings) for d in lane.devices}
         name = next((d.name for d in lane.devices if d.kind == "turnstile"), "")
         turnstile = cast(contract.Turnstile, self._devices[name]) if name else None
         self._turnstile = name
-        self._hands = Hands(name, turnstile, self._outbox, self._now)
-        self._heard_s = 0.0
-        self._was_attached = False
-        self.attached = asyncio.Event()
+        states: States = {}
+        self._controller = Chief(Outbox(self._now, states))
+        self._chiefs = [self._controller]
+        calls = Calls(self._hello, self._hear, self._opened, self._closed)
+        without = "deciding here by the replicated feed" if deputy else "nobody is released"
+        self._streams = [Streams(self._controller, link, calls, self._now, without)]
+        self._deputy = deputy
+        if deputy:
+            self._chiefs.append(Chief(Outbox(self._now, states, in_charge=False)))
+            self._streams.append(Streams(self._chiefs[1], deputy.link, calls, self._now, "no deputy", deputy.listens))
+        self._hands = Hands(name, turnstile, self._controller, self._now)
+        self._prompts = Prompts(
+            {d.name: cast(contract.Prompt, self._devices[d.name]) for d in lane.devices if d.kind == "prompt"}
+        )
+        self._lane_is = device_pb2.AttachLane()  # as the controller last told it
+        self._wanted_back_s: float | None = None  # since when the controller is back while the deputy is in charge
+        self._handed = asyncio.Event()
+        self._handing = 0  # the message that hands passages over
+        self.attached = self._controller.attached
+
+    @property
+    def decides(self) -> bool:
+        """Whether the deputy is in charge."""
+        return self._hands.chief is not self._controller
 
     async def run(self) -> None:
         """Work until cancelled. Raises ConfigError when the controller will not have this agent at all."""
         devices = [asyncio.create_task(self._drive(name), name=name) for name in self._devices]
+        streams = [asyncio.create_task(each.run()) for each in self._streams]
+        deputies = [asyncio.create_task(self._deputy.run())] if self._deputy else []
+        governing = [self._govern(self._deputy), self._hand_over(self._deputy)] if self._deputy else []
         try:
-            await _first_ended(self._hands.run(), self._stay_attached())
-        finally:  # last: until then a hold is ended through them
-            await _end(devices)
+            await first_ended(self._hands.run(), *map(_result_of, (*streams, *deputies)), *governing)
+        finally:  # devices last: until then a hold is ended through them, and who is under way at the deputy's walks
+            if self._deputy:
+                self._deputy.stop()
+                await asyncio.wait(deputies, timeout=STOP_DEPUTY_S)
+            await end([*streams, *deputies])
+            await end(devices)
 
     # --- devices -------------------------------------------------------------------------------------------------
 
     async def _drive(self, name: str) -> None:
         """Run one driver; if it breaks it is reported down and started again."""
-
-        def report(said: contract.DeviceReport) -> None:
-            followed = self._hands.reported(said) if name == self._turnstile else None
-            self._outbox.report(name, said, followed)
-
         while True:
             try:
-                await self._devices[name].run(report)
+                await self._devices[name].run(lambda said: self._report(name, said))
             except Exception as error:
                 # The error's text could quote bytes of a credential, so only its type and place are logged.
                 log.error("driver of %s failed: %s", name, type(error).__name__)
                 log.debug("traceback of the failed driver", exc_info=error)
-            report(contract.Down(contract.DeviceFault.WORKER_LOST, "the driver stopped; starting it again"))
+            self._report(name, contract.Down(contract.DeviceFault.WORKER_LOST, "the driver stopped; starting it again"))
             await asyncio.sleep(RESTART_DEVICE_S)
 
-    # --- the controller ------------------------------------------------------------------------------------------
+    def _report(self, name: str, said: contract.DeviceReport) -> None:
+        """To who is in charge; a passage to whose release it followed; an alarm to both."""
+        followed = self._hands.reported(said) if name == self._turnstile else None
+        if isinstance(said, contract.Emergency):
+            for chief in self._chiefs:
+                chief.alarm_number = chief.outbox.last_number + 1  # told right now
+                chief.outbox.report(name, said)
+        elif followed:
+            chief, release = followed
+            chief.outbox.report(name, said, release)
+        elif not (isinstance(said, _PRESENTED) and self._is_leaving):
+            self._hands.chief.outbox.report(name, said)
 
-    async def _stay_attached(self) -> None:
-        failures, told = 0, ""
-        while True:
-            began_attached = False
-            try:
-                async with self._link.channel() as channel:
-                    await self._attach(device_pb2_grpc.DeviceServiceStub(channel))
-            except (grpc.aio.AioRpcError, TimeoutError, _EndedError) as error:
-                why = self._why(error)
-            finally:
-                began_attached = self.attached.is_set()
-                self.attached.clear()
-                self._outbox.detach()
-                self._hands.detached()
-            if began_attached or why != told:
-                log.warning("no controller: %s; nobody is released, trying again", why)
-            failures, told = (0 if began_attached else failures + 1), why
-            await asyncio.sleep(BACK_OFF_S[min(failures, len(BACK_OFF_S) - 1)] * (0.5 + _JITTER() / 2))
+    # --- the controllers -----------------------------------------------------------------------------------------
 
-    def _why(self, error: Exception) -> str:
-        """Why there is no stream. Raises ConfigError if there never was one and never will be."""
-        if isinstance(error, grpc.aio.AioRpcError):
-            code, details = error.code().name, error.details() or ""
-            if code in _WRONG and not self._was_attached:
-                raise ConfigError("--controller", f"{self._link.controller} refuses: {code}: {details}") from error
-            where = self._link.controller
-            return (
-                f"{code}: {details}"
-                if code != "UNAVAILABLE"
-                else f"{where} cannot be reached, or is not whom --ca says"
-            )
-        return str(error) or f"no welcome within {WELCOME_S:g} s"
-
-    async def _attach(self, stub: Any) -> None:
-        """One stream, from hello to its end. Raises AioRpcError, TimeoutError, _EndedError."""
-        call = stub.Attach()
-        try:
-            async with asyncio.timeout(WELCOME_S):
-                await _write(call, device_pb2.AttachRequest(hello=self._hello()))
-                welcome = await _read(call)
-            self._heard_s = self._now()
-            self._outbox.attach(welcome.welcome.heard_number)
-            self._was_attached = True
-            self.attached.set()
-            log.info("attached to %s", self._link.controller)
-            await _first_ended(self._hear(call), self._tell(call), self._beat(), self._watch())
-        finally:
-            call.cancel()
-
-    def _hello(self) -> device_pb2.AttachHello:
-        hello = device_pb2.AttachHello(lane_id=self._lane.id, session_id=self._session, last_command=self._hands.last)
+    def _hello(self, chief: Chief) -> device_pb2.AttachHello:
+        hello = device_pb2.AttachHello(lane_id=self._lane.id, session_id=chief.session, last_command=chief.last)
         for device in self._lane.devices:
-            hello.devices.add(name=device.name, driver=device.driver, side=str(device.settings.get("side", "")))
+            side = str(device.settings.get("side", ""))
+            told = hello.devices.add(name=device.name, driver=device.driver, side=side, refuses=device.refuses)
+            set_duration(told.wait_duration, device.wait_s)
         return hello
 
-    async def _hear(self, call: Any) -> None:
+    def _opened(self, chief: Chief) -> None:
+        if chief is self._hands.chief:
+            self._prompts.follow(chief)
+
+    def _closed(self, chief: Chief) -> None:
+        self._hands.detached(chief)
+        self._prompts.gone(chief, chief is self._hands.chief, self._hands.alarm)
+
+    def _hear(self, chief: Chief, message: Any) -> None:
+        match message.WhichOneof("body"):
+            case "heard":
+                self._hands.heard(chief, message.heard.newest)
+                chief.outbox.heard(message.heard.newest.number)
+            case "lease":
+                self._hands.renewed(chief, message.lease.newest)
+            case "command":
+                self._hands.take(chief, message.command)
+            case "prompt":
+                self._prompts.take(chief, message.prompt, in_charge=chief is self._hands.chief)
+            case "lane" if chief is self._controller:
+                self._lane_is = message.lane
+            case "handover_taken" if message.handover_taken.number == self._handing:
+                self._handed.set()
+
+    # --- who is in charge ----------------------------------------------------------------------------------------
+
+    @property
+    def _is_leaving(self) -> bool:
+        """Whether the deputy is given nobody more."""
+        return self._wanted_back_s is not None and self._now() - self._wanted_back_s > HAND_BACK_S
+
+    async def _govern(self, deputy: Deputy) -> None:
+        own = self._chiefs[1]
         while True:
-            message = await _read(call)
-            self._heard_s = self._now()
-            match message.WhichOneof("body"):
-                case "heard":
-                    self._hands.heard(message.heard.newest)
-                    self._outbox.heard(message.heard.newest.number)
-                case "lease":
-                    self._hands.renewed(message.lease.newest)
-                case "command":
-                    self._hands.take(message.command)
+            await asyncio.sleep(LOOK_S)
+            if not self.decides:
+                alone = not self.attached.is_set() and self._now() - self._controller.answered_s > CUT_OFF_S
+                if alone and self._hands.idle and deputy.ready and own.attached.is_set():
+                    log.warning("the controller is cut off: deciding here by the replicated feed")
+                    self._follow_controller(deputy, own)
+                    self._charge(own)
+            elif not self.attached.is_set():
+                self._wanted_back_s = None
+            else:
+                self._wanted_back_s = self._wanted_back_s or self._now()
+                if deputy.idle and self._hands.idle and own.outbox.quiet:
+                    log.info("the controller decides again")
+                    self._charge(self._controller)
 
-    async def _tell(self, call: Any) -> None:
+    def _charge(self, chief: Chief) -> None:
+        """From now on `chief` is told everything and obeyed. Only while nobody is under way."""
+        self._hands.chief.outbox.in_charge = False
+        self._hands.chief = chief
+        self._wanted_back_s = None
+        chief.outbox.take_charge()
+        self._prompts.follow(chief)
+
+    def _follow_controller(self, deputy: Deputy, own: Chief) -> None:
+        """The lane stays what staff made it, and in the emergency that it is in; a hold ended with its lease."""
+        mode = lane_pb2.LaneMode.Name(self._lane_is.mode).removeprefix("LANE_MODE_")
+        known = mode != "UNSPECIFIED"
+        deputy.take_charge("" if mode in ("FREE", "UNSPECIFIED") else mode, not known or self._lane_is.emergency)
+        if known and self._lane_is.emergency and self._turnstile and not self._hands.alarm:
+            for active in (True, False):  # it acted before this agent was started: nobody here has seen it
+                own.outbox.report(self._turnstile, contract.Emergency(active))
+
+    # --- what was decided here -----------------------------------------------------------------------------------
+
+    async def _hand_over(self, deputy: Deputy) -> None:
+        """Give the controller every passage that the deputy wrote down, in order, each until it is on its disk."""
+        failing = False
         while True:
-            await _write(call, await self._outbox.next())
+            await self.attached.wait()
+            try:
+                more = await self._hand_over_next(deputy)
+                failing = False
+            except OSError as error:
+                if not failing:
+                    log.error("what was decided here cannot be handed over: %s; trying again", error)
+                failing, more = True, False
+            if not more:
+                await asyncio.sleep(HAND_OVER_EVERY_S)
 
-    async def _beat(self) -> None:
-        while True:
-            await asyncio.sleep(BEAT_S)
-            self._outbox.beat()
-
-    async def _watch(self) -> None:
-        """End the stream when two beats were not answered, or when the controller takes too little."""
-        while not self._outbox.overflowed:
-            left_s = self._heard_s + CUT_OFF_S - self._now()
-            if left_s <= 0:
-                break
-            await asyncio.sleep(min(left_s, BEAT_S))
-        raise _EndedError("two beats were not answered")
-
-
-async def _read(call: Any) -> Any:
-    message = await call.read()  # raises AioRpcError when the controller refused or is gone
-    if message is grpc.aio.EOF:  # type: ignore[attr-defined] # not in the stubs
-        raise _EndedError("the controller ended the stream")
-    return message
-
-
-async def _write(call: Any, message: device_pb2.AttachRequest) -> None:
-    try:
-        await call.write(message)
-    except (grpc.aio.AioRpcError, asyncio.InvalidStateError):  # it has ended: reading says why
-        await _read(call)
-        raise _EndedError("the controller ended the stream") from None
+    async def _hand_over_next(self, deputy: Deputy) -> bool:
+        """The next passages; whether there were any. Raises OSError of the deputy's disk."""
+        lines = await deputy.decided()
+        if not lines:
+            return False
+        self._handed.clear()
+        self._handing = self._controller.outbox.handover(lines)
+        try:
+            async with asyncio.timeout(HANDED_S):
+                await self._handed.wait()
+        except TimeoutError:
+            return False  # the same again
+        await deputy.handed_over()
+        return True
 
 
-async def _first_ended(*parts: Coroutine[Any, Any, None]) -> None:
-    """Run all until one ends, and raise what it raised."""
-    tasks = [asyncio.ensure_future(part) for part in parts]
-    try:
-        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        for task in done:
-            task.result()
-    finally:
-        await _end(tasks)
-
-
-async def _end(tasks: Sequence["asyncio.Future[None]"]) -> None:
-    """Cancel until everything has ended: a library below a driver may take one cancellation for a time-out."""
-    pending = {task for task in tasks if not task.done()}
-    for _ in range(END_TRIES_MAX):
-        for task in pending:
-            task.cancel()
-        if pending:
-            _, pending = await asyncio.wait(pending, timeout=END_TRY_S)
-    for task in tasks:
-        if task.done() and not task.cancelled():
-            task.exception()  # said elsewhere
+async def _result_of(task: "asyncio.Task[None]") -> None:
+    """What a task raises, without cancelling it with us."""
+    await asyncio.shield(task)

@@ -1,23 +1,24 @@
-"""Carries out the controller's commands on the lane's turnstile, none twice and none too late.
+"""Carries out the commands of the controller in charge on the lane's turnstile, none twice and none too late.
 
 A command holds for its lifetime by our own clock since the message of ours that it cites, and not longer than
 `CUT_OFF_S` after the newest message of ours that the controller is known to have heard: later than that it may already
 have called the command failed. What is held open ends with its lease, unless in an emergency: nothing is closed then.
+A controller that is not in charge is refused.
 """
 
 import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import cast
 
 from drivers import contract
-from gate.agent.outbox import Outbox
+from gate.agent.chief import CUT_OFF_S, Chief
 from gate.devicewire import direction_of, seconds_of
 from gate.v1 import device_pb2
 
 log = logging.getLogger(__name__)
 
-CUT_OFF_S = 1.25  # two missed beats of 500 ms, the second half a beat late: as gate/station/far.py has it
 LEASE_S = 2.5  # two renewals of 1 s and half a one: one may be lost
 LIFETIME_S_MAX = 60.0  # the longest release_within_s of a configuration
 WAITING_MAX = 16  # a lane commands one release and one hold at a time
@@ -29,6 +30,7 @@ END_AGAIN_S = 0.5  # a hold whose end was not taken is ended again
 class _Open:
     """A release that somebody may still walk on."""
 
+    chief: Chief
     ref: device_pb2.CommandRef
     direction: contract.Direction
     ends_s: float
@@ -37,65 +39,72 @@ class _Open:
 class Hands:
     """The turnstile of one lane under command; `now` is the agent's clock, in seconds since it started."""
 
-    def __init__(
-        self, name: str, turnstile: contract.Turnstile | None, outbox: Outbox, now: Callable[[], float]
-    ) -> None:
+    def __init__(self, name: str, turnstile: contract.Turnstile | None, chief: Chief, now: Callable[[], float]) -> None:
+        self.chief = chief  # in charge; another one only while `idle`
         self._name = name
         self._turnstile = turnstile
-        self._outbox = outbox
         self._now = now
-        self._waiting: asyncio.Queue[device_pb2.DeviceCommand] = asyncio.Queue(WAITING_MAX)
-        self.last: device_pb2.CommandRef | None = None  # the newest command received
-        self._heard_s = float("-inf")  # our newest message that the controller is known to have heard
-        self._lease_ends_s = float("-inf")
-        self._holding = False
+        self._waiting: asyncio.Queue[tuple[Chief, device_pb2.DeviceCommand]] = asyncio.Queue(WAITING_MAX)
+        self._busy = False
+        self._holder: Chief | None = None  # who holds it open
         self._end_again_s = float("-inf")
         self._open: _Open | None = None
+        self._refusing: asyncio.Task[None] | None = None
         self._alarm = False  # the emergency input acts
-        self._alarm_number = 0  # our message that told the newest change of it
         self._was_alarm = False  # it acted, and the controller has not taken the barrier back since
+
+    @property
+    def idle(self) -> bool:
+        """Whether nobody may still walk on a release, and nothing is being carried out."""
+        walking = self._open is not None and self._now() <= self._open.ends_s
+        return not (walking or self._busy or self._refusing) and self._waiting.empty()
+
+    @property
+    def alarm(self) -> bool:
+        """Whether the emergency input acts."""
+        return self._alarm
 
     # --- what comes from outside, at once -----------------------------------------------------------------------
 
-    def heard(self, newest: device_pb2.Mark) -> None:
+    def heard(self, chief: Chief, newest: device_pb2.Mark) -> None:
         """The controller heard this message of ours."""
-        self._heard_s = max(self._heard_s, seconds_of(newest.since_start_duration))
+        chief.heard_s = max(chief.heard_s, seconds_of(newest.since_start_duration))
 
-    def renewed(self, newest: device_pb2.Mark) -> None:
+    def renewed(self, chief: Chief, newest: device_pb2.Mark) -> None:
         """What is held open may stay so."""
-        self.heard(newest)
-        self._lease_ends_s = max(self._lease_ends_s, seconds_of(newest.since_start_duration) + LEASE_S)
+        self.heard(chief, newest)
+        chief.lease_ends_s = max(chief.lease_ends_s, seconds_of(newest.since_start_duration) + LEASE_S)
 
-    def take(self, command: device_pb2.DeviceCommand) -> None:
+    def take(self, chief: Chief, command: device_pb2.DeviceCommand) -> None:
         """A command has come; one that came before is not carried out again."""
         ref = command.ref
-        if self.last and self.last.run_id == ref.run_id and ref.number <= self.last.number:
+        if chief.last and chief.last.run_id == ref.run_id and ref.number <= chief.last.number:
             return
-        self.last = ref
-        self.heard(command.cites)
-        if self._waiting.full():
-            self._outbox.answer(ref, contract.Answer.REFUSED)
+        chief.last = ref
+        self.heard(chief, command.cites)
+        if self._waiting.full() or chief is not self.chief:
+            chief.outbox.answer(ref, contract.Answer.REFUSED)
         else:
-            self._waiting.put_nowait(command)
+            self._waiting.put_nowait((chief, command))
 
-    def detached(self) -> None:
+    def detached(self, chief: Chief) -> None:
         """The stream has ended: what waits was commanded by somebody who may count it as failed."""
-        while not self._waiting.empty():
-            self._outbox.answer(self._waiting.get_nowait().ref, contract.Answer.REFUSED)
+        if chief is self.chief:
+            while not self._waiting.empty():
+                chief.outbox.answer(self._waiting.get_nowait()[1].ref, contract.Answer.REFUSED)
 
-    def reported(self, said: contract.DeviceReport) -> device_pb2.CommandRef | None:
-        """The turnstile reports; the command that a passage followed."""
+    def reported(self, said: contract.DeviceReport) -> tuple[Chief, device_pb2.CommandRef] | None:
+        """The turnstile reports; whose command a passage followed, and which."""
         if isinstance(said, contract.Emergency):
             self._alarm = said.active
             self._was_alarm = self._was_alarm or said.active
-            self._alarm_number = self._outbox.last_number + 1  # told right after this
         if not isinstance(said, contract.Passed) or self._open is None:
             return None
         followed = self._open
         if self._now() > followed.ends_s or said.direction is not followed.direction:
             return None
         self._open = None
-        return followed.ref
+        return followed.chief, followed.ref
 
     # --- one after the other ---------------------------------------------------------------------------------------
 
@@ -105,74 +114,99 @@ class Hands:
             while True:
                 try:
                     async with asyncio.timeout(self._until_lease_ends_s()):
-                        command = await self._waiting.get()
+                        chief, command = await self._waiting.get()
                 except TimeoutError:
                     await self._lease_ended()
                 else:
-                    self._outbox.answer(command.ref, await self._carry_out(command))
+                    await self._do(chief, command)
         finally:
-            if self._holding and not self._was_alarm:
+            if self._refusing:
+                self._refusing.cancel()
+            if self._holder and not self._was_alarm:
                 async with asyncio.timeout(STOP_S):
                     await self._end_hold()
 
-    async def _carry_out(self, command: device_pb2.DeviceCommand) -> contract.Answer:
-        turnstile, left_s = self._turnstile, self._left_s(command)
+    async def _do(self, chief: Chief, command: device_pb2.DeviceCommand) -> None:
+        if command.WhichOneof("order") == "refuse":
+            # A driver waits for the walkway to be clear: a release in the meantime must not wait, and goes before it.
+            if self._refusing is None:
+                self._refusing = asyncio.create_task(self._refuse(chief, command))
+                await asyncio.sleep(0)  # it begins before any release that follows, and so knows that one came after
+            else:
+                chief.outbox.answer(command.ref, contract.Answer.REFUSED)  # it closes already
+            return
+        self._busy = True
+        try:
+            chief.outbox.answer(command.ref, await self._carry_out(chief, command))
+        finally:
+            self._busy = False
+
+    async def _refuse(self, chief: Chief, command: device_pb2.DeviceCommand) -> None:
+        try:
+            chief.outbox.answer(command.ref, await self._carry_out(chief, command))
+        finally:
+            self._refusing = None
+
+    async def _carry_out(self, chief: Chief, command: device_pb2.DeviceCommand) -> contract.Answer:
+        turnstile, left_s = self._turnstile, self._left_s(chief, command)
         if turnstile is None or command.device != self._name or left_s <= 0:
             log.warning("a command came too late, or for no turnstile: not carried out")
             return contract.Answer.REFUSED
         try:
             match command.WhichOneof("order"):
                 case "release":
-                    return await self._release(turnstile, command, left_s)
+                    return await self._release(turnstile, chief, command, left_s)
                 case "hold_open":
-                    self._holding = True  # even if the answer is lost: what may be open ends with its lease
-                    self._lease_ends_s = max(self._lease_ends_s, self._heard_s + LEASE_S)
+                    self._holder = chief  # even if the answer is lost: what may be open ends with its lease
+                    chief.lease_ends_s = max(chief.lease_ends_s, chief.heard_s + LEASE_S)
                     return await turnstile.hold_open()
-                case "end_hold" if not self._alarm_unknown_to(command):
+                case "end_hold" if not self._alarm_unknown_to(chief, command):
                     self._was_alarm = False
                     return await self._end_hold()
+                case "refuse" if not self._alarm_unknown_to(chief, command) and hasattr(turnstile, "refuse"):
+                    return await cast(contract.NormallyOpen, turnstile).refuse()
         except Exception as error:
             log.error("command failed: %s", type(error).__name__)  # the traceback is of the driver: with --verbose
             log.debug("traceback of the failed command", exc_info=error)
             return contract.Answer.UNKNOWN
         return contract.Answer.REFUSED
 
-    def _left_s(self, command: device_pb2.DeviceCommand) -> float:
+    def _left_s(self, chief: Chief, command: device_pb2.DeviceCommand) -> float:
         lifetime_s = min(seconds_of(command.lifetime_duration), LIFETIME_S_MAX)
         ends_s = seconds_of(command.cites.since_start_duration) + lifetime_s
-        return min(ends_s, self._heard_s + CUT_OFF_S) - self._now()
+        return min(ends_s, chief.heard_s + CUT_OFF_S) - self._now()
 
     async def _release(
-        self, turnstile: contract.Turnstile, command: device_pb2.DeviceCommand, left_s: float
+        self, turnstile: contract.Turnstile, chief: Chief, command: device_pb2.DeviceCommand, left_s: float
     ) -> contract.Answer:
         direction = direction_of(command.release.direction)
         ends_s = seconds_of(command.cites.since_start_duration) + seconds_of(command.lifetime_duration)
-        self._open = _Open(command.ref, direction, ends_s)
-        answer = await turnstile.release(direction, left_s, lambda: self._outbox.sent(command.ref))
+        self._open = _Open(chief, command.ref, direction, ends_s)
+        answer = await turnstile.release(direction, left_s, lambda: chief.outbox.sent(command.ref))
         if answer is contract.Answer.REFUSED:
             self._open = None
-        elif not self._alarm_unknown_to(command):
+        elif not self._alarm_unknown_to(chief, command):
             self._was_alarm = False
         return answer
 
-    def _alarm_unknown_to(self, command: device_pb2.DeviceCommand) -> bool:
+    def _alarm_unknown_to(self, chief: Chief, command: device_pb2.DeviceCommand) -> bool:
         """Whether the alarm acts, or acted after what the controller knew when it commanded."""
-        return self._alarm or command.cites.number < self._alarm_number
+        return self._alarm or command.cites.number < chief.alarm_number
 
     async def _end_hold(self) -> contract.Answer:
         assert self._turnstile is not None  # noqa: S101 - only a turnstile is held
         answer = await self._turnstile.end_hold()
         if answer is contract.Answer.ACCEPTED:
-            self._holding = False
+            self._holder = None
         return answer
 
     def _until_lease_ends_s(self) -> float | None:
-        if not self._holding or self._was_alarm:
+        if not self._holder or self._was_alarm:
             return None
-        return max(0.0, max(self._lease_ends_s, self._end_again_s) - self._now())
+        return max(0.0, max(self._holder.lease_ends_s, self._end_again_s) - self._now())
 
     async def _lease_ended(self) -> None:
-        if self._was_alarm or not self._holding or self._now() < self._lease_ends_s:
+        if self._was_alarm or not self._holder or self._now() < self._holder.lease_ends_s:
             return
         log.warning("the controller renews no more what is held open: back to one person per release")
         self._end_again_s = self._now() + END_AGAIN_S

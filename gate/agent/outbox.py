@@ -1,13 +1,13 @@
-"""What the agent has to tell: numbered, in order, and what counts kept until the controller has said that it was heard.
+"""What the agent has to tell a controller: numbered, in order, and what counts kept until it was said to be heard.
 
 Kept are passages, tailgating, emergencies and answers to commands. States (up, ready, occupied, emergency) are told
-anew at each attachment. A card or a code read while nobody hears is forgotten: its holder was told nothing.
+anew to whoever takes charge. A card or a code read while nobody hears is forgotten: its holder was told nothing.
 """
 
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from drivers import contract
 from gate.devicewire import answer_number, mark, report_message
@@ -28,18 +28,26 @@ _STATES: tuple[tuple[type, ...], ...] = (
 )
 
 
-class Outbox:
-    """Messages to the controller; `now` is the agent's own clock, in seconds since it started."""
+States = dict[tuple[str, int], contract.DeviceReport]
 
-    def __init__(self, now: Callable[[], float]) -> None:
+
+class Outbox:
+    """Messages to one controller; `now` is the agent's own clock, in seconds since it started.
+
+    `states`: how the devices are, shared by the outboxes of all controllers.
+    """
+
+    def __init__(self, now: Callable[[], float], states: States | None = None, in_charge: bool = True) -> None:
         self._now = now
+        self.in_charge = in_charge  # a controller that is not is told what counts for it, and nothing else
         self._number = 0
         self._kept: deque[device_pb2.AttachRequest] = deque()
-        self._states: dict[tuple[str, int], contract.DeviceReport] = {}
+        self._states: States = {} if states is None else states
         self._waiting: deque[device_pb2.AttachRequest] = deque()
         self._filled = asyncio.Event()
         self._attached = False
         self._lost = 0  # kept messages that there was no room for
+        self._asked = 0  # the newest report that the controller has not said to have heard
         self.overflowed = False
 
     @property
@@ -47,15 +55,27 @@ class Outbox:
         """The number of the newest message."""
         return self._number
 
+    @property
+    def quiet(self) -> bool:
+        """Whether the controller has heard every report."""
+        return self._asked == 0
+
     def report(self, device: str, said: contract.DeviceReport, release: device_pb2.CommandRef | None = None) -> None:
         """A device says something; `release`: the command that a passage followed."""
         for place, kinds in enumerate(_STATES):
             if isinstance(said, kinds):
                 self._states[device, place] = said
-        if self._attached or isinstance(said, _COUNTS):
-            message = self._new()
-            message.report.CopyFrom(report_message(device, said, release))
-            self._tell(message, keep=isinstance(said, _COUNTS))
+        if isinstance(said, _COUNTS) or (self._attached and self.in_charge):
+            self._tell_report(device, said, release, keep=isinstance(said, _COUNTS))
+
+    def _tell_report(
+        self, device: str, said: contract.DeviceReport, release: device_pb2.CommandRef | None = None, keep: bool = False
+    ) -> None:
+        message = self._new()
+        message.report.CopyFrom(report_message(device, said, release))
+        self._tell(message, keep)
+        if self._attached:
+            self._asked = message.mark.number
 
     def answer(self, command: device_pb2.CommandRef, answer: contract.Answer) -> None:
         """What became of a command."""
@@ -71,6 +91,13 @@ class Outbox:
             message.sent.command.CopyFrom(command)
             self._tell(message)
 
+    def handover(self, lines: Sequence[bytes]) -> int:
+        """Passages that were decided here; the number of the message."""
+        message = self._new()
+        message.handover.lines.extend(lines)
+        self._tell(message)
+        return message.mark.number
+
     def beat(self) -> None:
         """The agent lives."""
         message = self._new()
@@ -81,20 +108,29 @@ class Outbox:
         """Begin a stream to a controller that took everything up to `heard_number`."""
         self.heard(heard_number)
         self._waiting = deque(self._kept)
+        self._filled.set()
         self._attached, self.overflowed = True, False
-        for (device, _), said in sorted(self._states.items(), key=lambda item: item[0][1]):
-            message = self._new()
-            message.report.CopyFrom(report_message(device, said))
-            self._waiting.append(message)
         self.beat()
+        if self.in_charge:
+            self.take_charge()
+
+    def take_charge(self) -> None:
+        """From now on this controller is told everything; how the devices are, first."""
+        self.in_charge = True
+        for (device, _), said in sorted(self._states.items(), key=lambda item: item[0][1]):
+            if self._attached:
+                self._tell_report(device, said)
 
     def detach(self) -> None:
         """Nobody hears any more."""
         self._attached = False
         self._waiting.clear()
+        self._asked = 0
 
     def heard(self, number: int) -> None:
         """The controller took everything up to `number`."""
+        if number >= self._asked:
+            self._asked = 0
         while self._kept and self._kept[0].mark.number <= number:
             self._kept.popleft()
         if self._lost and not self._kept:

@@ -17,6 +17,9 @@ def lane_agent(
     ca: Annotated[Path | None, typer.Option(help="PEM: whom the controller's certificate must be signed by.")] = None,
     certificate: Annotated[Path | None, typer.Option(help="PEM: our certificate, with the role lane.")] = None,
     key: Annotated[Path | None, typer.Option(help="PEM: its private key.")] = None,
+    with_feed: Annotated[
+        bool, typer.Option("--with-feed", help="Decide here while cut off. Puts pepper and feed at the gate line.")
+    ] = False,
 ) -> None:
     """Drive one lane's devices for a controller elsewhere, until SIGTERM or Ctrl-C.
 
@@ -25,15 +28,24 @@ def lane_agent(
     from gate.agent.agent import Agent
     from gate.agent.link import Link
     from gate.cli.process import LOOPS, forbid_core_files
-    from gate.config import load_lane
+    from gate.config import ConfigError, load_deputy, load_lane
 
-    lane = load_lane(config)
+    settings = load_deputy(config) if with_feed else None
+    lane = settings.lanes[0] if settings else load_lane(config)
     link = Link(controller, ca, certificate, key)
     link.check()
     forbid_core_files()
 
     async def work() -> None:
-        await _until_stopped(Agent(lane, link))
+        deputy = None
+        if settings:
+            from gate.agent.deputy import StationDeputy
+
+            try:
+                deputy = StationDeputy(settings)
+            except ConfigError as error:  # found only when the file's files were opened
+                raise ConfigError(str(config), str(error)) from error
+        await _until_stopped(Agent(lane, link, deputy))
 
     with asyncio.Runner(loop_factory=LOOPS["uvloop"]) as runner:
         runner.run(work())

@@ -1,8 +1,9 @@
 """DeviceService: a lane agent's stream, to and from `gate/station/far.py`."""
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from typing import Any
+from typing import Any, assert_never
 
 import grpc
 
@@ -20,19 +21,12 @@ from gate.rpc import auth
 from gate.rpc.errors import CallError, invalid
 from gate.rpc.lane import named_errors, required
 from gate.rpc.view import StationView
-from gate.station.far import (
-    AttachRefusedError,
-    Command,
-    Downward,
-    FarLane,
-    Hello,
-    LaneTakenError,
-    Mark,
-    NotReadyError,
-    Ref,
-    Stream,
-)
-from gate.v1 import device_pb2, device_pb2_grpc
+from gate.station.far import AttachRefusedError, FarLane, LaneTakenError, NotReadyError
+from gate.station.farwire import Command, Downward, Heard, Hello, LaneIs, Mark, Prompting, Ref, Stream, Taken
+from gate.station.handover import NotAPassageError, passages_of
+from gate.v1 import device_pb2, device_pb2_grpc, lane_pb2
+
+log = logging.getLogger(__name__)
 
 HELLO_S = 5.0  # an agent sends it at once
 SESSION_BYTES = 16
@@ -49,7 +43,7 @@ class DeviceServicer(device_pb2_grpc.DeviceServiceServicer):
         """Let an agent drive a lane until either side ends it."""
         lane, hello = self._hello(await _first(requests), context)
         stream = _attach(lane, hello)
-        reading = asyncio.create_task(_read(requests, lane, stream))
+        reading = asyncio.create_task(self._read(requests, lane, stream, hello.session))
         reading.add_done_callback(lambda _: stream.end())
         try:
             yield device_pb2.AttachResponse(welcome=device_pb2.AttachWelcome(heard_number=stream.heard_number))
@@ -80,7 +74,36 @@ class DeviceServicer(device_pb2_grpc.DeviceServiceServicer):
             raise invalid("session_id", f"must have {SESSION_BYTES} bytes")
         devices = tuple((device.name, device.driver, device.side) for device in hello.devices)
         last = _ref(hello.last_command) if hello.HasField("last_command") else None
-        return lane, Hello(hello.session_id, devices, last)
+        wait_s = max((seconds_of(device.wait_duration) for device in hello.devices), default=0.0)
+        refuses = any(device.refuses for device in hello.devices)
+        return lane, Hello(hello.session_id, devices, last, wait_s, refuses)
+
+    async def _read(self, requests: AsyncIterator[Any], lane: FarLane, stream: Stream, session: bytes) -> None:
+        """Take what the agent says until it ends. Raises CallError."""
+        handing: asyncio.Task[None] | None = None
+        try:
+            async for request in requests:
+                try:
+                    _take(request, lane, stream)
+                except WireError as error:
+                    raise invalid(error.field, error.text) from None
+                # One at a time: an agent sends the next, or the same again, when it has heard of this one or waited.
+                if request.WhichOneof("body") == "handover" and (handing is None or handing.done()):
+                    handing = asyncio.create_task(self._take_over(request, lane.settings.id, stream, session))
+        finally:
+            if handing:
+                handing.cancel()
+
+    async def _take_over(self, request: Any, lane_id: str, stream: Stream, session: bytes) -> None:
+        """Passages that the agent decided by itself; it is told when they are on the disk."""
+        try:
+            records = passages_of(request.handover.lines, lane_id)
+            taken = await self._view.handover.take(lane_id, session, records)
+        except (NotAPassageError, OSError) as error:
+            log.error("lane %s: a handover cannot be taken: %s", lane_id, error)
+            return
+        if taken:
+            stream.send(Taken(request.mark.number))
 
 
 async def _first(requests: AsyncIterator[Any]) -> Any:
@@ -102,19 +125,10 @@ def _attach(lane: FarLane, hello: Hello) -> Stream:
         raise CallError(grpc.StatusCode.UNAVAILABLE, Reason.CONTROLLER_FAILED, str(error)) from None
 
 
-async def _read(requests: AsyncIterator[Any], lane: FarLane, stream: Stream) -> None:
-    """Take what the agent says until it ends. Raises CallError."""
-    async for request in requests:
-        try:
-            _take(request, lane, stream)
-        except WireError as error:
-            raise invalid(error.field, error.text) from None
-
-
 def _take(request: Any, lane: FarLane, stream: Stream) -> None:
     body = request.WhichOneof("body")
     if body in (None, "hello") or not request.mark.number:
-        raise invalid("body", "must be a report, answered, sent or a beat, with a mark")
+        raise invalid("body", "must be a report, answered, sent, a handover or a beat, with a mark")
     new = lane.hear(stream, Mark(request.mark.number, seconds_of(request.mark.since_start_duration)))
     if new:
         _DO[body](request, lane)
@@ -145,6 +159,7 @@ _DO: dict[str, Callable[[Any, FarLane], None]] = {
     "answered": _answered,
     "sent": _sent,
     "beat": lambda request, lane: None,
+    "handover": lambda request, lane: None,  # takes its time: see `_take_over`
 }
 
 
@@ -155,12 +170,23 @@ def _ref(ref: Any) -> Ref:
 
 
 def _message(message: Downward) -> device_pb2.AttachResponse:
-    if isinstance(message, Command):
-        return device_pb2.AttachResponse(command=_command(message))
-    newest = mark(message.newest.number, message.newest.since_start_s)
-    if message.lease:
-        return device_pb2.AttachResponse(lease=device_pb2.AttachLease(newest=newest))
-    return device_pb2.AttachResponse(heard=device_pb2.AttachHeard(newest=newest))
+    match message:
+        case Command():
+            return device_pb2.AttachResponse(command=_command(message))
+        case Prompting(device=device, order=order, what=what):
+            prompt = device_pb2.PromptOrder(device=device, **{order: what})
+            return device_pb2.AttachResponse(prompt=prompt)
+        case LaneIs(mode=mode, emergency=emergency):
+            number = lane_pb2.LaneMode.Value(f"LANE_MODE_{mode}")
+            return device_pb2.AttachResponse(lane=device_pb2.AttachLane(mode=number, emergency=emergency))
+        case Taken(number=number):
+            return device_pb2.AttachResponse(handover_taken=device_pb2.HandoverTaken(number=number))
+        case Heard(newest=newest, lease=lease):
+            heard = mark(newest.number, newest.since_start_s)
+            if lease:
+                return device_pb2.AttachResponse(lease=device_pb2.AttachLease(newest=heard))
+            return device_pb2.AttachResponse(heard=device_pb2.AttachHeard(newest=heard))
+    assert_never(message)
 
 
 def _command(command: Command) -> device_pb2.DeviceCommand:
@@ -170,13 +196,8 @@ def _command(command: Command) -> device_pb2.DeviceCommand:
         cites=mark(command.cites.number, command.cites.since_start_s),
     )
     set_duration(made.lifetime_duration, command.lifetime_s)
-    match command.order:
-        case "release" if command.direction:
-            made.release.direction = direction_number(command.direction)
-        case "hold_open":
-            made.hold_open.SetInParent()
-        case "end_hold":
-            made.end_hold.SetInParent()
-        case _:
-            raise AssertionError(f"no message for {command.order}")
+    if command.direction:
+        made.release.direction = direction_number(command.direction)
+    else:
+        getattr(made, command.order).SetInParent()
     return made

@@ -6,6 +6,7 @@ from typing import Protocol
 from gate.credential.documents import Document
 from gate.passage.record import PassageRecord
 from gate.station.far import FarLane
+from gate.station.handover import Handover
 from gate.station.state import NOW_AND_HERE, FeedState, LaneState, StatusAnswer, Travel
 
 
@@ -42,6 +43,10 @@ class StationView(Protocol):
 
     def far_lane(self, lane_id: str) -> FarLane | None:
         """Where a lane agent attaches; None for a lane whose devices hang here. Raises UnknownLaneError."""
+
+    @property
+    def handover(self) -> Handover:
+        """Where passages go that a lane's agent decided while it was cut off."""
 
     def feeds(self) -> Sequence[FeedState]:
         """All feeds."""

@@ -110,6 +110,14 @@ def read_records(path: Path) -> Iterator[PassageRecord]:
                 raise JournalError(f"{path}: {error}: was it written by another release?") from error
 
 
+def record_of(line: bytes) -> PassageRecord:
+    """The passage of one line; `subject` is the day's mark. Raises ValueError."""
+    values = parse_line(line)
+    if values is None or values.get("event") != "passage":
+        raise ValueError("is no passage of a journal")
+    return _record(values)
+
+
 def verify_chain(path: Path) -> list[str]:
     """What is wrong with the chain of a journal's folder or file: "file:line: what"; empty when it is whole."""
     problems: list[str] = []

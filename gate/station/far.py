@@ -10,11 +10,12 @@ message heard: so nothing is carried out after it was reported failed, whatever 
 import asyncio
 import logging
 import secrets
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from drivers import contract
 from gate import config
+from gate.station.farwire import Command, Heard, Hello, LaneIs, Mark, Prompting, Ref, Stream
 
 log = logging.getLogger(__name__)
 
@@ -22,7 +23,7 @@ BEAT_S = 0.5  # architecture.md: two missed beats of 500 ms mean cut off
 CUT_OFF_S = 1.25  # the second is missed when it is half a beat late
 LEASE_EVERY_S = 1.0  # architecture.md: renewed each second
 HOLD_WITHIN_S = 2.0  # a hold is commanded again every 0.5 s while it is wanted; an older one is not
-OUT_MAX = 64  # messages to an agent; one that does not take them for many beats is cut off anyway
+REFUSE_WITHIN_S = 4.0  # a driver waits up to 3 s for a clear walkway (drivers/turnstiles/modbus/device.py), and acts
 # A turnstile whose release was under way is given up so long before the lane would call the release lapsed: whether
 # somebody passed is not known then, and the record must say so.
 BEFORE_LAPSE_S = 0.25
@@ -45,86 +46,8 @@ class LaneTakenError(Exception):
     """Another agent drives the lane."""
 
 
-@dataclass(frozen=True, slots=True)
-class Mark:
-    """An instant of the agent, by its own clock; only handed back."""
-
-    number: int = 0
-    since_start_s: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class Ref:
-    """One command of one run of a controller."""
-
-    run: bytes
-    number: int
-
-
-@dataclass(frozen=True, slots=True)
-class Hello:
-    """Who attaches: its session, its devices as (name, driver, side), and the last command it received."""
-
-    session: bytes
-    devices: tuple[tuple[str, str, str], ...]
-    last_command: Ref | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Command:
-    """What the agent's turnstile is to do: release (with a direction), "hold_open" or "end_hold"."""
-
-    ref: Ref
-    device: str
-    cites: Mark
-    lifetime_s: float
-    order: str
-    direction: contract.Direction | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Heard:
-    """Answers a message; `lease`: and renews what is held open."""
-
-    newest: Mark
-    lease: bool = False
-
-
-Downward = Command | Heard
-
-
-class Stream:
-    """One connection of an agent: what waits to be sent on it."""
-
-    def __init__(self, heard_number: int) -> None:
-        self.heard_number = heard_number  # the agent sends again what counts and came after this
-        self._queue: asyncio.Queue[Downward | None] = asyncio.Queue(OUT_MAX + 1)
-        self._ended = False
-
-    def send(self, message: Downward) -> bool:
-        """Queue a message; False when it will not be sent."""
-        if self._ended or self._queue.qsize() >= OUT_MAX:
-            self.end()
-            return False
-        self._queue.put_nowait(message)
-        return True
-
-    def end(self) -> None:
-        """Nothing more is sent. Safe to call twice."""
-        if not self._ended:
-            self._ended = True
-            while not self._queue.empty():
-                self._queue.get_nowait()
-            self._queue.put_nowait(None)
-
-    async def messages(self) -> AsyncIterator[Downward]:
-        """What is to be sent, until the end."""
-        while (message := await self._queue.get()) is not None:
-            yield message
-
-
 class FarDevice:
-    """A card reader or code scanner of the far lane."""
+    """A card reader, code scanner or thermometer of the far lane."""
 
     def __init__(self, lane: "FarLane", name: str) -> None:
         self.name = name
@@ -141,7 +64,7 @@ class FarDevice:
             self.sink = None
             self._lane.device_ended()
 
-    def say(self, said: contract.DeviceReport) -> None:
+    def told(self, said: contract.DeviceReport) -> None:
         """The agent, or its absence, reports."""
         if self.sink:
             self.sink(said)
@@ -163,6 +86,32 @@ class FarTurnstile(FarDevice):
     async def end_hold(self) -> contract.Answer:
         """End holding."""
         return await self._lane.command(self.name, "end_hold", HOLD_WITHIN_S)
+
+    async def refuse(self) -> contract.Answer:
+        """Close a gate that stands open; only a lane whose agent can is `normally_open`."""
+        return await self._lane.command(self.name, "refuse", REFUSE_WITHIN_S)
+
+
+class FarPrompt(FarDevice):
+    """A voice or lamps of the far lane. See `drivers.contract.Prompt`."""
+
+    def __init__(self, lane: "FarLane", name: str) -> None:
+        super().__init__(lane, name)
+        self._sign: contract.Sign | None = None
+
+    def say(self, reason: str) -> None:
+        """Speak now or never: words that nobody carried are not true any more when somebody does."""
+        self._lane.prompt(Prompting(self.name, "say", reason))
+
+    def show(self, sign: contract.Sign) -> None:
+        """Show from now on, or from when an agent is there."""
+        self._sign = sign
+        self.show_again()
+
+    def show_again(self) -> None:
+        """An agent has come: what it is to show."""
+        if self._sign:
+            self._lane.prompt(Prompting(self.name, "show", str(self._sign)))
 
 
 @dataclass(slots=True)
@@ -197,9 +146,11 @@ class FarLane:
     _released: _Release | None = field(default=None, init=False)
     _timers: dict[str, asyncio.TimerHandle] = field(default_factory=dict, init=False)
 
+    _is: LaneIs | None = field(default=None, init=False)
+
     def __post_init__(self) -> None:
-        kinds = {True: FarTurnstile, False: FarDevice}
-        self.devices = {d.name: kinds[d.kind == "turnstile"](self, d.name) for d in self.settings.devices}
+        kinds = {"turnstile": FarTurnstile, "prompt": FarPrompt}
+        self.devices = {d.name: kinds.get(d.kind, FarDevice)(self, d.name) for d in self.settings.devices}
 
     # --- an agent comes and goes ---------------------------------------------------------------------------------
 
@@ -217,6 +168,11 @@ class FarLane:
         stream = self._stream = Stream(self._newest.number)
         self._at("lease", LEASE_EVERY_S, self._renew)
         self._lost_commands(hello.last_command)
+        if self._is:
+            stream.send_newest("lane", self._is)
+        for device in self.devices.values():
+            if isinstance(device, FarPrompt):
+                device.show_again()
         return stream
 
     def _admit(self, hello: Hello) -> None:
@@ -224,6 +180,12 @@ class FarLane:
         if hello.devices != expected:
             text = f"lane {self.settings.id} has other devices here: {_named(expected)}, there: {_named(hello.devices)}"
             raise AttachRefusedError(f"{text}; make driver and side of station.toml and lane.toml equal")
+        if hello.wait_s > self.settings.release_within_s:
+            text = f"lane {self.settings.id}: the turnstile there keeps a release for {hello.wait_s:g} s"
+            raise AttachRefusedError(f"{text}; make release_within_s of station.toml {hello.wait_s:g} or more")
+        if self.settings.normally_open and not hello.refuses:
+            text = f"lane {self.settings.id} is normally_open here, and the turnstile there cannot close on a refusal"
+            raise AttachRefusedError(f"{text}; leave it out of station.toml, or give modbus-relay a stop_coil")
         if any(device.sink is None for device in self.devices.values()):
             raise NotReadyError("the lane does not run yet: try again")
         if self._alive and hello.session != self._session:
@@ -274,7 +236,7 @@ class FarLane:
         """A device of the agent says something; `release`: the command that a passage followed."""
         if isinstance(said, contract.Passed) and not self._counts(said, release):
             return
-        device.say(said)
+        device.told(said)
 
     def _counts(self, said: contract.Passed, release: Ref | None) -> bool:
         """Whether a passage has no record yet: none is written twice, nor is one of ours called an intrusion later."""
@@ -337,6 +299,19 @@ class FarLane:
         finally:
             del self._pending[number]
 
+    def prompt(self, prompting: Prompting) -> None:
+        """Let a prompt tell something, if an agent is there; the newest of a kind replaces what was not sent yet."""
+        if self._stream:
+            self._stream.send_newest(f"{prompting.order} {prompting.device}", prompting)
+
+    def lane_is(self, mode: str, emergency: bool) -> None:
+        """How the lane is now: its agent is told of every change."""
+        now = LaneIs(mode, emergency)
+        if now != self._is:
+            self._is = now
+            if self._stream:
+                self._stream.send_newest("lane", now)
+
     # --- time ----------------------------------------------------------------------------------------------------
 
     def _at(self, name: str, after_s: float, act: Callable[[], None]) -> None:
@@ -374,7 +349,7 @@ class FarLane:
             _resolve(pending, contract.Answer.UNKNOWN)
         for device in self.devices.values():
             if not isinstance(device, FarTurnstile):
-                device.say(_CUT_OFF)
+                device.told(_CUT_OFF)
         if not self._released or "lapse" not in self._timers:
             self._give_up()  # else the agent may be back in time with what became of the release
 
@@ -394,7 +369,7 @@ class FarLane:
         self._released = None
         for device in self.devices.values():
             if isinstance(device, FarTurnstile):
-                device.say(_CUT_OFF)
+                device.told(_CUT_OFF)
 
 
 def _resolve(pending: _Pending, answer: contract.Answer) -> None:

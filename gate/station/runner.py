@@ -100,6 +100,8 @@ class LaneRunner:
         self._asking_since: Moment | None = None  # when the credential was complete that issuers are asked about
         self._occupied = False
         self._telling = False  # watchers are about to be told
+        if self.far:
+            self.far.lane_is(str(core.mode), core.emergency)
 
     def _device(self, settings: config.Device) -> contract.Device:
         if self.far:
@@ -268,6 +270,8 @@ class LaneRunner:
 
     def _told(self) -> None:
         self._telling = False
+        if self.far:
+            self.far.lane_is(str(self.core.mode), self.core.emergency)
         self._services.lane_changed(self.state())
 
     def _find(self, command: commands.FindStatus, side: Direction) -> events.StatusFound:

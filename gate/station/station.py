@@ -31,6 +31,7 @@ from gate.policy.terms import Terms
 from gate.policy.verdict import Ask, Reason, Verdict, VerdictKind
 from gate.station.clock import Clock
 from gate.station.far import FarLane
+from gate.station.handover import Handover
 from gate.station.journal import Journal
 from gate.station.lanememory import LaneMemory
 from gate.station.lookup import Found, Lookup, Scene
@@ -110,6 +111,7 @@ class Station:
             lane_changed=self._lane_changed,
             passage_ended=self._passage_ended,
         )
+        self.handover = Handover(settings.data_dir / "journal", self._services)
         self._reds = RedWatch(self.clock.now().utc_s)
         if self._services.journal.recovered_bytes:
             log.warning("the journal's last line was torn by a power loss and is cut off")

@@ -88,8 +88,9 @@ class FeedProcess:
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
             await process.wait()
-        # A pipe that a grandchild or a slow kernel still holds would be closed after the loop: close it here.
-        process._transport.close()  # type: ignore[attr-defined]  # asyncio has no public way
+        finally:  # also when we are cancelled once more while we wait
+            # A pipe that a grandchild or a slow kernel still holds would be closed after the loop: close it here.
+            process._transport.close()  # type: ignore[attr-defined]  # asyncio has no public way
 
 
 def configuration(station: str, store: Path, feeds: Sequence[config.Feed], offset_s: float) -> dict[str, Any]:

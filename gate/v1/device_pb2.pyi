@@ -61,6 +61,7 @@ class AttachRequest(_message.Message):
     ANSWERED_FIELD_NUMBER: _builtins.int
     SENT_FIELD_NUMBER: _builtins.int
     BEAT_FIELD_NUMBER: _builtins.int
+    HANDOVER_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def mark(self) -> Global___Mark:
         """When it was made. Required but in hello. Example: {number: 17, since_start_duration: 8.5 s}."""
@@ -85,6 +86,10 @@ class AttachRequest(_message.Message):
     def beat(self) -> Global___AttachBeat:
         """The agent lives. Absent in others. Example: {}."""
 
+    @_builtins.property
+    def handover(self) -> Global___PassageHandover:
+        """Passages of the time that the agent decided by itself. Absent in others. Example: {lines: 12 lines}."""
+
     def __init__(
         self,
         *,
@@ -94,12 +99,13 @@ class AttachRequest(_message.Message):
         answered: Global___CommandAnswered | None = ...,
         sent: Global___CommandSent | None = ...,
         beat: Global___AttachBeat | None = ...,
+        handover: Global___PassageHandover | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["answered", b"answered", "beat", b"beat", "body", b"body", "hello", b"hello", "mark", b"mark", "report", b"report", "sent", b"sent"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["answered", b"answered", "beat", b"beat", "body", b"body", "handover", b"handover", "hello", b"hello", "mark", b"mark", "report", b"report", "sent", b"sent"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answered", b"answered", "beat", b"beat", "body", b"body", "hello", b"hello", "mark", b"mark", "report", b"report", "sent", b"sent"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answered", b"answered", "beat", b"beat", "body", b"body", "handover", b"handover", "hello", b"hello", "mark", b"mark", "report", b"report", "sent", b"sent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["hello", "report", "answered", "sent", "beat"]  # noqa: Y015
+    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["hello", "report", "answered", "sent", "beat", "handover"]  # noqa: Y015
     _WhichOneofArgType_body: _TypeAlias = _typing.Literal["body", b"body"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_body) -> _WhichOneofReturnType_body | None: ...
 
@@ -115,6 +121,9 @@ class AttachResponse(_message.Message):
     COMMAND_FIELD_NUMBER: _builtins.int
     HEARD_FIELD_NUMBER: _builtins.int
     LEASE_FIELD_NUMBER: _builtins.int
+    PROMPT_FIELD_NUMBER: _builtins.int
+    LANE_FIELD_NUMBER: _builtins.int
+    HANDOVER_TAKEN_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def welcome(self) -> Global___AttachWelcome:
         """The lane is the agent's; the first message and only that. Absent in others. Example: {heard_number: 17}."""
@@ -131,6 +140,20 @@ class AttachResponse(_message.Message):
     def lease(self) -> Global___AttachLease:
         """Renews, each second, what is held open. Absent in others. Example: {newest: {number: 17}}."""
 
+    @_builtins.property
+    def prompt(self) -> Global___PromptOrder:
+        """What a prompt is to tell passengers; of one kind only the newest is sent. Absent in others. Example: {say: "G01"}."""
+
+    @_builtins.property
+    def lane(self) -> Global___AttachLane:
+        """How the lane is, at each attachment and change: an agent that decides by itself goes on from there. Absent in
+        others. Example: {mode: LANE_MODE_CLOSED}.
+        """
+
+    @_builtins.property
+    def handover_taken(self) -> Global___HandoverTaken:
+        """Passages were taken over. Absent in others. Example: {number: 17}."""
+
     def __init__(
         self,
         *,
@@ -138,12 +161,15 @@ class AttachResponse(_message.Message):
         command: Global___DeviceCommand | None = ...,
         heard: Global___AttachHeard | None = ...,
         lease: Global___AttachLease | None = ...,
+        prompt: Global___PromptOrder | None = ...,
+        lane: Global___AttachLane | None = ...,
+        handover_taken: Global___HandoverTaken | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "command", b"command", "heard", b"heard", "lease", b"lease", "welcome", b"welcome"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "command", b"command", "handover_taken", b"handover_taken", "heard", b"heard", "lane", b"lane", "lease", b"lease", "prompt", b"prompt", "welcome", b"welcome"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "command", b"command", "heard", b"heard", "lease", b"lease", "welcome", b"welcome"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "command", b"command", "handover_taken", b"handover_taken", "heard", b"heard", "lane", b"lane", "lease", b"lease", "prompt", b"prompt", "welcome", b"welcome"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["welcome", "command", "heard", "lease"]  # noqa: Y015
+    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["welcome", "command", "heard", "lease", "prompt", "lane", "handover_taken"]  # noqa: Y015
     _WhichOneofArgType_body: _TypeAlias = _typing.Literal["body", b"body"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_body) -> _WhichOneofReturnType_body | None: ...
 
@@ -250,22 +276,34 @@ class AttachedDevice(_message.Message):
     NAME_FIELD_NUMBER: _builtins.int
     DRIVER_FIELD_NUMBER: _builtins.int
     SIDE_FIELD_NUMBER: _builtins.int
+    WAIT_DURATION_FIELD_NUMBER: _builtins.int
+    REFUSES_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Its name within the lane. Required. Example: "samv"."""
     driver: _builtins.str
     """Its driver. Required. Example: "samv"."""
     side: _builtins.str
     """On which side of a two-way lane it stands, "" when not told. Example: "entry"."""
+    refuses: _builtins.bool
+    """A turnstile that can stand open at rest and close on a refusal. False when absent. Example: true."""
+    @_builtins.property
+    def wait_duration(self) -> _duration_pb2.Duration:
+        """How long a turnstile itself keeps a release, 0 to 60 s; the lane's own wait must not be shorter. Absent: not at all.
+        Example: 5 s.
+        """
+
     def __init__(
         self,
         *,
         name: _builtins.str = ...,
         driver: _builtins.str = ...,
         side: _builtins.str = ...,
+        wait_duration: _duration_pb2.Duration | None = ...,
+        refuses: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["wait_duration", b"wait_duration"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["driver", b"driver", "name", b"name", "side", b"side"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["driver", b"driver", "name", b"name", "refuses", b"refuses", "side", b"side", "wait_duration", b"wait_duration"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -378,6 +416,8 @@ class DeviceReport(_message.Message):
     READY_FIELD_NUMBER: _builtins.int
     EMERGENCY_FIELD_NUMBER: _builtins.int
     VITALS_FIELD_NUMBER: _builtins.int
+    NUMBER_FIELD_NUMBER: _builtins.int
+    TEMPERATURE_FIELD_NUMBER: _builtins.int
     device: _builtins.str
     """Its name within the lane. Required. Example: "samv"."""
     @_builtins.property
@@ -424,6 +464,14 @@ class DeviceReport(_message.Message):
     def vitals(self) -> Global___DeviceVitals:
         """What came of the questions asked of it. Absent in other reports. Example: {command_duration: [0.004 s]}."""
 
+    @_builtins.property
+    def number(self) -> Global___CardNumber:
+        """A card told its number and nothing else. Absent in other reports. Example: {format: "wiegand-26"}."""
+
+    @_builtins.property
+    def temperature(self) -> Global___Warmth:
+        """Somebody stands before a thermometer. Absent in other reports. Example: {measured_at: "BODY"}."""
+
     def __init__(
         self,
         *,
@@ -439,12 +487,14 @@ class DeviceReport(_message.Message):
         ready: Global___Readiness | None = ...,
         emergency: Global___EmergencyInput | None = ...,
         vitals: Global___DeviceVitals | None = ...,
+        number: Global___CardNumber | None = ...,
+        temperature: Global___Warmth | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["card", b"card", "code", b"code", "down", b"down", "emergency", b"emergency", "occupied", b"occupied", "passed", b"passed", "ready", b"ready", "said", b"said", "tailgating", b"tailgating", "unread", b"unread", "up", b"up", "vitals", b"vitals"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["card", b"card", "code", b"code", "down", b"down", "emergency", b"emergency", "number", b"number", "occupied", b"occupied", "passed", b"passed", "ready", b"ready", "said", b"said", "tailgating", b"tailgating", "temperature", b"temperature", "unread", b"unread", "up", b"up", "vitals", b"vitals"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["card", b"card", "code", b"code", "device", b"device", "down", b"down", "emergency", b"emergency", "occupied", b"occupied", "passed", b"passed", "ready", b"ready", "said", b"said", "tailgating", b"tailgating", "unread", b"unread", "up", b"up", "vitals", b"vitals"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["card", b"card", "code", b"code", "device", b"device", "down", b"down", "emergency", b"emergency", "number", b"number", "occupied", b"occupied", "passed", b"passed", "ready", b"ready", "said", b"said", "tailgating", b"tailgating", "temperature", b"temperature", "unread", b"unread", "up", b"up", "vitals", b"vitals"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_said: _TypeAlias = _typing.Literal["up", "down", "card", "code", "unread", "passed", "tailgating", "occupied", "ready", "emergency", "vitals"]  # noqa: Y015
+    _WhichOneofReturnType_said: _TypeAlias = _typing.Literal["up", "down", "card", "code", "unread", "passed", "tailgating", "occupied", "ready", "emergency", "vitals", "number", "temperature"]  # noqa: Y015
     _WhichOneofArgType_said: _TypeAlias = _typing.Literal["said", b"said"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_said) -> _WhichOneofReturnType_said | None: ...
 
@@ -557,6 +607,62 @@ class CardText(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CardText: _TypeAlias = CardText  # noqa: Y015
+
+@_typing.final
+class CardNumber(_message.Message):
+    """A card's number. Personal data: only inside TLS, a unix socket or loopback, and never kept."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NUMBER_FIELD_NUMBER: _builtins.int
+    BITS_FIELD_NUMBER: _builtins.int
+    FORMAT_FIELD_NUMBER: _builtins.int
+    number: _builtins.str
+    """Digits without leading zeros, or the text as sent; at most 8,192 characters. Required. Example: 8 digits."""
+    bits: _builtins.int
+    """How many bits the reader sent, parity included; 0 to 65,535. Example: 26."""
+    format: _builtins.str
+    """How they were read. Required. Example: "wiegand-26"."""
+    def __init__(
+        self,
+        *,
+        number: _builtins.str = ...,
+        bits: _builtins.int = ...,
+        format: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bits", b"bits", "format", b"format", "number", b"number"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CardNumber: _TypeAlias = CardNumber  # noqa: Y015
+
+@_typing.final
+class Warmth(_message.Message):
+    """How warm somebody is. Health data: only inside TLS, a unix socket or loopback, and never kept."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CELSIUS_FIELD_NUMBER: _builtins.int
+    MEASURED_AT_FIELD_NUMBER: _builtins.int
+    celsius: _builtins.float
+    """Degrees Celsius, a number with an end. Required. Example: 36.6."""
+    measured_at: _builtins.str
+    """Of what it is the temperature, of the closed list BODY, FOREHEAD. Required. Example: "BODY"."""
+    def __init__(
+        self,
+        *,
+        celsius: _builtins.float = ...,
+        measured_at: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["celsius", b"celsius", "measured_at", b"measured_at"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Warmth: _TypeAlias = Warmth  # noqa: Y015
 
 @_typing.final
 class CodeContent(_message.Message):
@@ -734,6 +840,7 @@ class DeviceCommand(_message.Message):
     RELEASE_FIELD_NUMBER: _builtins.int
     HOLD_OPEN_FIELD_NUMBER: _builtins.int
     END_HOLD_FIELD_NUMBER: _builtins.int
+    REFUSE_FIELD_NUMBER: _builtins.int
     device: _builtins.str
     """The device. Always given. Example: "modbus-relay"."""
     @_builtins.property
@@ -764,6 +871,12 @@ class DeviceCommand(_message.Message):
         commands. Example: {}.
         """
 
+    @_builtins.property
+    def refuse(self) -> Global___RefuseOrder:
+        """Close a gate that stands open, for a while and on nobody; refused in an emergency that the controller did not
+        know. Absent in other commands. Example: {}.
+        """
+
     def __init__(
         self,
         *,
@@ -774,12 +887,13 @@ class DeviceCommand(_message.Message):
         release: Global___ReleaseOrder | None = ...,
         hold_open: Global___HoldOpenOrder | None = ...,
         end_hold: Global___EndHoldOrder | None = ...,
+        refuse: Global___RefuseOrder | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["cites", b"cites", "end_hold", b"end_hold", "hold_open", b"hold_open", "lifetime_duration", b"lifetime_duration", "order", b"order", "ref", b"ref", "release", b"release"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cites", b"cites", "end_hold", b"end_hold", "hold_open", b"hold_open", "lifetime_duration", b"lifetime_duration", "order", b"order", "ref", b"ref", "refuse", b"refuse", "release", b"release"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cites", b"cites", "device", b"device", "end_hold", b"end_hold", "hold_open", b"hold_open", "lifetime_duration", b"lifetime_duration", "order", b"order", "ref", b"ref", "release", b"release"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cites", b"cites", "device", b"device", "end_hold", b"end_hold", "hold_open", b"hold_open", "lifetime_duration", b"lifetime_duration", "order", b"order", "ref", b"ref", "refuse", b"refuse", "release", b"release"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_order: _TypeAlias = _typing.Literal["release", "hold_open", "end_hold"]  # noqa: Y015
+    _WhichOneofReturnType_order: _TypeAlias = _typing.Literal["release", "hold_open", "end_hold", "refuse"]  # noqa: Y015
     _WhichOneofArgType_order: _TypeAlias = _typing.Literal["order", b"order"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_order) -> _WhichOneofReturnType_order | None: ...
 
@@ -840,6 +954,127 @@ class EndHoldOrder(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___EndHoldOrder: _TypeAlias = EndHoldOrder  # noqa: Y015
+
+@_typing.final
+class RefuseOrder(_message.Message):
+    """Close on a refusal."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RefuseOrder: _TypeAlias = RefuseOrder  # noqa: Y015
+
+@_typing.final
+class PromptOrder(_message.Message):
+    """What a prompt is to tell passengers: exactly one order, answered by nothing."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DEVICE_FIELD_NUMBER: _builtins.int
+    SAY_FIELD_NUMBER: _builtins.int
+    SHOW_FIELD_NUMBER: _builtins.int
+    device: _builtins.str
+    """The prompt. Always given. Example: "voice-module"."""
+    say: _builtins.str
+    """Speak the words of this reason once. Absent in other orders. Example: "GREEN"."""
+    show: _builtins.str
+    """Show this from now on, of the closed list of signs. Absent in other orders. Example: "GO"."""
+    def __init__(
+        self,
+        *,
+        device: _builtins.str = ...,
+        say: _builtins.str = ...,
+        show: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["order", b"order", "say", b"say", "show", b"show"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["device", b"device", "order", b"order", "say", b"say", "show", b"show"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_order: _TypeAlias = _typing.Literal["say", "show"]  # noqa: Y015
+    _WhichOneofArgType_order: _TypeAlias = _typing.Literal["order", b"order"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_order) -> _WhichOneofReturnType_order | None: ...
+
+Global___PromptOrder: _TypeAlias = PromptOrder  # noqa: Y015
+
+@_typing.final
+class AttachLane(_message.Message):
+    """How the controller has the lane."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODE_FIELD_NUMBER: _builtins.int
+    EMERGENCY_FIELD_NUMBER: _builtins.int
+    mode: _lane_pb2.LaneMode.ValueType
+    """What staff set it to, or its own mode. Always given. Example: LANE_MODE_ENTRY."""
+    emergency: _builtins.bool
+    """An emergency holds until it is reset by hand. False when absent. Example: true."""
+    def __init__(
+        self,
+        *,
+        mode: _lane_pb2.LaneMode.ValueType = ...,
+        emergency: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["emergency", b"emergency", "mode", b"mode"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AttachLane: _TypeAlias = AttachLane  # noqa: Y015
+
+@_typing.final
+class PassageHandover(_message.Message):
+    """Passages that the agent decided by itself while it was cut off, in order, each counted once: by its passage_id."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LINES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def lines(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """Lines of the agent's journal as they stand there, 1 to 32 of at most 16,384 bytes. Required. Example: 12 lines."""
+
+    def __init__(
+        self,
+        *,
+        lines: _abc.Iterable[_builtins.bytes] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["lines", b"lines"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PassageHandover: _TypeAlias = PassageHandover  # noqa: Y015
+
+@_typing.final
+class HandoverTaken(_message.Message):
+    """The passages of a handover are on the controller's disk."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NUMBER_FIELD_NUMBER: _builtins.int
+    number: _builtins.int
+    """The number of the message that held them. Always given. Example: 17."""
+    def __init__(
+        self,
+        *,
+        number: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["number", b"number"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HandoverTaken: _TypeAlias = HandoverTaken  # noqa: Y015
 
 @_typing.final
 class CommandSent(_message.Message):

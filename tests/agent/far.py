@@ -4,15 +4,17 @@ import asyncio
 import contextlib
 import re
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from gate.agent.agent import Agent
+from gate.agent.deputy import StationDeputy
 from gate.agent.link import Link
-from gate.config import Grpc, load_lane, parse
+from gate.config import Grpc, load_deputy, load_lane, parse
 from gate.passage.record import PassageRecord
 from gate.rpc.server import RpcServer
+from gate.sim.people import Person
 from gate.sim.world import Addresses, SimulatedLane, make_lane, publish_feeds, station_toml
 from gate.station.station import Station
 from tests.agent.wire import Wire
@@ -34,19 +36,29 @@ class FarHouse:
 
     folder: Path
     lanes: list[SimulatedLane]
-    wire: Wire
+    wires: list[Wire]  # of each lane
     port: int
     within_s: float
+    with_feed: bool = False
+    more: str = ""  # devices of the last lane
+    change: Callable[[str], str] = str  # of the station's file
     house: House = field(init=False)
     agents: dict[int, asyncio.Task[None]] = field(default_factory=dict)
+    drives: dict[int, Agent] = field(default_factory=dict)
+    deputies: dict[int, StationDeputy] = field(default_factory=dict)
     _rpc: RpcServer | None = None
     _running: asyncio.Task[None] | None = None
 
+    @property
+    def wire(self) -> Wire:
+        """The first lane's."""
+        return self.wires[0]
+
     async def start(self) -> None:
         """The controller."""
-        text = station_toml(self.folder, self.lanes, Addresses("127.0.0.1:0", "127.0.0.1:0"))
+        text = station_toml(self.folder, self.lanes, Addresses("127.0.0.1:0", "127.0.0.1:0")) + self.more
         text = re.sub(r"release_within_s = .*", f"release_within_s = {self.within_s}", text)
-        station = Station(parse(remote(text), self.folder))
+        station = Station(parse(self.change(remote(text)), self.folder))
         self._rpc = RpcServer(Grpc((f"127.0.0.1:{self.port}",), trust_loopback=True), station, lambda *call: None)
         self._running = asyncio.create_task(station.run())
         self.house = House(station, self.lanes, self.folder, people())
@@ -65,16 +77,38 @@ class FarHouse:
     def lane_file(self, lane: int = 0) -> Path:
         """The agent's file, as somebody copies it from the station's."""
         path = self.folder / f"lane-{lane}.toml"
-        path.write_text(self.lanes[lane].toml())
+        path.write_text(self.lanes[lane].toml() + self.more)
+        return path
+
+    def deputy_file(self, lane: int = 0) -> Path:
+        """The file of an agent that may decide by itself: a small station's, with the same feeds."""
+        path = self.folder / f"deputy-{lane}.toml"
+        text = station_toml(self.folder, [self.lanes[lane]], Addresses("127.0.0.1:0", "127.0.0.1:0"))
+        text = text.replace(f'data_dir = "{self.folder}/data"', f'data_dir = "{self.folder}/d{lane}"')
+        text = text.replace(f"{self.folder}/operator.sock", f"{self.folder}/operator-{lane}.sock")
+        text += self.more
+        path.write_text(re.sub(r"release_within_s = .*", f"release_within_s = {self.within_s}", text))
         return path
 
     def agent(self, lane: int = 0) -> Agent:
-        return Agent(load_lane(self.lane_file(lane)), Link(self.wire.address))
+        if not self.with_feed:
+            return Agent(load_lane(self.lane_file(lane)), Link(self.wires[lane].address))
+        settings = load_deputy(self.deputy_file(lane))
+        self.deputies[lane] = StationDeputy(settings)
+        return Agent(settings.lanes[0], Link(self.wires[lane].address), self.deputies[lane])
 
     def start_agent(self, lane: int = 0) -> asyncio.Task[None]:
         """An agent in this loop."""
-        self.agents[lane] = asyncio.create_task(self.agent(lane).run())
+        self.drives[lane] = self.agent(lane)
+        self.agents[lane] = asyncio.create_task(self.drives[lane].run())
         return self.agents[lane]
+
+    async def decides(self, here: bool, lane: int = 0) -> None:
+        """Wait until the lane's own computer is in charge, or no longer is."""
+        await self.house.until(lambda: self.drives[lane].decides is here and self.deputies[lane].idle, 30)
+        if here:
+            station = self.deputies[lane]._station
+            await self.house.until(lambda: station.lane(self.lanes[lane].id).works, 5)
 
     async def stop_agent(self, lane: int = 0) -> None:
         task = self.agents.pop(lane)
@@ -94,9 +128,17 @@ class FarHouse:
         (found,) = [d for d in self.house.station.lane(self.lanes[lane].id).devices if d.name == name]
         return found
 
-    def records(self) -> list[PassageRecord]:
-        """Everything that was written down, oldest first."""
-        return list(reversed(self.house.station.recent.newest(100)))
+    def records(self, lane: int | None = None) -> list[PassageRecord]:
+        """Everything that was written down, of one lane or all, oldest first."""
+        kept = reversed(self.house.station.recent.newest(1000))
+        return [record for record in kept if lane is None or record.lane == self.lanes[lane].id]
+
+    def all_is_told(self, lane: int = 0) -> bool:
+        """Whether the controller has heard everything that its agent has to tell, and nobody is under way."""
+        outbox = self.drives[lane]._controller.outbox
+        state = self.house.station.lane(self.lanes[lane].id)
+        told = outbox._attached and outbox.quiet and not outbox._kept
+        return told and (state.front, state.barrier) == ("IDLE", "CLOSED")
 
     async def one_more_passes(self, who: str = "second") -> None:
         """The next person passes as if nothing had been; whatever was late has arrived by then."""
@@ -112,27 +154,36 @@ class FarHouse:
 
 @contextlib.asynccontextmanager
 async def far_house(
-    folder: Path, lanes: int = 1, within_s: float = 4.0, agents: bool = True
+    folder: Path,
+    lanes: int = 1,
+    within_s: float = 4.0,
+    agents: bool = True,
+    with_feed: bool = False,
+    more: str = "",
+    change: Callable[[str], str] = str,
+    folk: Sequence[Person] = (),
 ) -> AsyncIterator[FarHouse]:
     """Run a station of far lanes, each with its agent, until the block ends."""
     if not (folder / "feeds").exists():
-        publish_feeds(folder / "feeds", list(people().values()))
+        publish_feeds(folder / "feeds", [*people().values(), *folk])
     simulated = [make_lane(number, folder / "ports") for number in range(lanes)]
     for lane in simulated:
         await lane.plug()
     port = free_port()
-    async with Wire(port) as wire:
-        far = FarHouse(folder, simulated, wire, port, within_s)
+    async with contextlib.AsyncExitStack() as stack:
+        wires = [await stack.enter_async_context(Wire(port)) for _ in simulated]
+        far = FarHouse(folder, simulated, wires, port, within_s, with_feed, more, change)
         await far.start()
         try:
             for number in range(lanes) if agents else ():
                 far.start_agent(number)
+            for number in far.agents:
                 await far.works(number)
             yield far
         finally:
-            wire.mend()
-            for number in list(far.agents):
-                await far.stop_agent(number)
+            for wire in wires:
+                wire.mend()
+            await asyncio.gather(*map(far.stop_agent, list(far.agents)))
             await far.stop()
             for lane in simulated:
                 await lane.unplug()

@@ -5,8 +5,9 @@ from collections.abc import Callable
 
 import pytest
 
-from drivers.contract import Answer, Direction, Emergency, Passed
-from gate.agent.hands import CUT_OFF_S, LEASE_S, Hands
+from drivers.contract import Answer, Direction, Emergency, Passed, Up
+from gate.agent.chief import CUT_OFF_S, Chief
+from gate.agent.hands import LEASE_S, Hands
 from gate.agent.outbox import KEPT_MAX, Outbox
 from gate.devicewire import mark, set_duration
 from gate.v1 import device_pb2, lane_pb2
@@ -60,12 +61,19 @@ class Scene:
     def __init__(self) -> None:
         self.clock, self.turnstile = Clock(), Written()
         self.outbox = Outbox(self.clock)
-        self.hands = Hands("board", self.turnstile, self.outbox, self.clock)
+        self.chief = Chief(self.outbox)
+        self.hands = Hands("board", self.turnstile, self.chief, self.clock)
+
+    def alarm(self, active: bool) -> None:
+        """As the agent takes it: the hands first, and the message's number."""
+        self.hands.reported(Emergency(active))
+        self.chief.alarm_number = self.outbox.last_number + 1
+        self.outbox.report("board", Emergency(active))
 
     async def do(self, *commands: device_pb2.DeviceCommand, for_s: float = 0.0) -> list[str]:
         """Take commands and carry them out; what the controller is answered, as far as anything is."""
         for one in commands:
-            self.hands.take(one)
+            self.hands.take(self.chief, one)
         running = asyncio.create_task(self.hands.run())
         for _ in range(20):
             await asyncio.sleep(for_s / 20)
@@ -109,7 +117,7 @@ def test_what_the_controller_heard_since_extends_the_time() -> None:
 
     async def story() -> None:
         scene = Scene()
-        scene.hands.heard(mark(9, 99.9))
+        scene.hands.heard(scene.chief, mark(9, 99.9))
         assert await scene.do(command(1, "release", (7, 98.0))) == ["ACCEPTED"]
         assert scene.turnstile.done == [("release", pytest.approx(CUT_OFF_S - 0.1, abs=0.001))]
 
@@ -128,13 +136,37 @@ def test_no_command_acts_twice() -> None:
     asyncio.run(story())
 
 
+def test_who_is_not_in_charge_is_refused_and_told_what_counts_for_it_alone() -> None:
+    """A late command of the other controller does nothing; alarms reach both, a passage whom it belongs to."""
+
+    async def story() -> None:
+        scene = Scene()
+        other = Chief(Outbox(scene.clock, in_charge=False))
+        other.outbox.attach(0)
+        scene.hands.take(other, command(1, "release", (7, 100.0)))
+        assert await scene.do(command(1, "release", (7, 100.0))) == ["ACCEPTED"]
+        assert len(scene.turnstile.done) == 1
+        assert not scene.hands.idle  # somebody may still walk on it
+        other.outbox.report("board", Up())
+        other.outbox.report("board", Emergency(True))
+        bodies = [(message.WhichOneof("body"), message.report.WhichOneof("said")) for message in other.outbox._waiting]
+        assert bodies == [("beat", None), ("answered", None), ("report", "emergency")]
+        assert other.outbox._waiting[1].answered.answer == device_pb2.COMMAND_ANSWER_REFUSED
+        followed = scene.hands.reported(Passed(Direction.ENTRY))
+        assert followed
+        assert followed[0] is scene.chief
+        assert scene.hands.idle
+
+    asyncio.run(story())
+
+
 def test_what_waited_when_the_stream_ended_is_refused() -> None:
     """A command not yet begun is dropped with its stream."""
 
     async def story() -> None:
         scene = Scene()
-        scene.hands.take(command(1, "release", (7, 100.0)))
-        scene.hands.detached()
+        scene.hands.take(scene.chief, command(1, "release", (7, 100.0)))
+        scene.hands.detached(scene.chief)
         assert await scene.do() == ["REFUSED"]
         assert scene.turnstile.done == []
 
@@ -146,11 +178,9 @@ def test_an_end_of_holding_that_knew_nothing_of_the_alarm_is_refused() -> None:
 
     async def story() -> None:
         scene = Scene()
-        scene.hands.reported(Emergency(True))
-        scene.outbox.report("board", Emergency(True))
+        scene.alarm(True)
         assert await scene.do(command(1, "end_hold", (1, 100.0))) == ["REFUSED"]
-        scene.hands.reported(Emergency(False))
-        scene.outbox.report("board", Emergency(False))
+        scene.alarm(False)
         told = scene.outbox.last_number
         assert await scene.do(command(2, "end_hold", (1, 100.0))) == ["REFUSED", "REFUSED"]
         assert scene.turnstile.done == []
@@ -165,22 +195,22 @@ def test_a_hold_lasts_as_long_as_its_lease() -> None:
 
     async def story() -> None:
         scene = Scene()
-        scene.hands.take(command(1, "hold_open", (7, 100.0)))
+        scene.hands.take(scene.chief, command(1, "hold_open", (7, 100.0)))
         running = asyncio.create_task(scene.hands.run())
         try:
             async with asyncio.timeout(10):
                 while not scene.turnstile.done:
                     await asyncio.sleep(0)
             scene.clock.now_s += LEASE_S - 0.1
-            scene.hands.renewed(mark(8, scene.clock.now_s))
+            scene.hands.renewed(scene.chief, mark(8, scene.clock.now_s))
             scene.clock.now_s += LEASE_S - 0.1
-            scene.hands.take(command(2, "hold_open", (8, scene.clock.now_s)))  # wakes it; still held
+            scene.hands.take(scene.chief, command(2, "hold_open", (8, scene.clock.now_s)))  # wakes it; still held
             async with asyncio.timeout(10):
                 while len(scene.turnstile.done) < 2:
                     await asyncio.sleep(0)
             assert [done for done, _ in scene.turnstile.done] == ["hold", "hold"]
             scene.clock.now_s += 10 * LEASE_S
-            scene.hands.take(command(3, "hold_open", (8, 0.0)))  # too old: wakes it only
+            scene.hands.take(scene.chief, command(3, "hold_open", (8, 0.0)))  # too old: wakes it only
             async with asyncio.timeout(10):
                 while len(scene.turnstile.done) < 3:
                     await asyncio.sleep(0)
@@ -201,7 +231,8 @@ def test_a_passage_names_the_release_that_it_followed() -> None:
         assert scene.hands.reported(Passed(Direction.EXIT)) is None
         followed = scene.hands.reported(Passed(Direction.ENTRY))
         assert followed
-        assert followed.number == 1
+        assert followed[0] is scene.chief
+        assert followed[1].number == 1
         assert scene.hands.reported(Passed(Direction.ENTRY)) is None
         await scene.do(command(2, "release", (7, 100.0)))
         scene.clock.now_s = 108.1

@@ -7,17 +7,24 @@ import random
 import shutil
 import socket
 import tomllib
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager, nullcontext, suppress
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from drivers import registry
-from drivers.contract import Device, DeviceReport, Down, Up
+from drivers.contract import Device, DeviceReport, Down, ReportSink, Up
 from drivers.simulated.ports import SimulatedPort
 from drivers.simulated.samv import plug_at
+from gate import config
+from gate.agent.agent import Agent
+from gate.agent.link import Link
+from gate.rpc.server import RpcServer
+from gate.station.far import FarLane
 
 BACK_S = 2.0  # issue 2: recovery within 2 s of the device's return
 START_S = 15.0  # a first start may load OpenCV on a busy machine
@@ -33,6 +40,9 @@ def kinds(info: registry.DriverInfo) -> list[str]:
 
 CASES = [(info, kind) for info in registry.drivers().values() for kind in kinds(info)]
 CASE_NAMES = [f"{info.name} on {kind}" for info, kind in CASES]
+# The same driver behind a lane agent and a real gRPC stream, on the first of its ports: what a port is, is told near.
+FAR_CASES = [(info, f"far {kinds(info)[0]}") for info in registry.drivers().values()]
+FAR_NAMES = [f"{info.name} behind an agent" for info, _ in FAR_CASES]
 
 
 class Plug:
@@ -40,8 +50,10 @@ class Plug:
 
     def __init__(self, info: registry.DriverInfo, kind: str, folder: Path) -> None:
         _skip_without(info)
+        self.far, kind = kind.startswith("far "), kind.removeprefix("far ")
         self._info = info
         self._folder = folder / "device"
+        self.attached = False
         self._task: asyncio.Task[None] | None = None
         self._noise: SimulatedPort | None = None
         self._on_network = kind in ("tcp", "udp")
@@ -144,6 +156,7 @@ class Run:
     def __init__(self) -> None:
         self.said: list[DeviceReport] = []
         self.late_s = 0.0
+        self.device: Any = None  # what a lane commands: the driver, or the far device whose agent has it
 
     @property
     def states(self) -> list[DeviceReport]:
@@ -174,22 +187,69 @@ def build(info: registry.DriverInfo, plug: Plug) -> Device:
 async def at_work(info: registry.DriverInfo, plug: Plug) -> AsyncIterator[Run]:
     """Run the driver; at the end it must still be running, stop by cancellation at once, and leave no task."""
     run = Run()
-    before = asyncio.all_tasks()
-    task = asyncio.create_task(build(info, plug).run(run.said.append))
-    watch = asyncio.create_task(run.watch())
+    near = run.device = build(info, plug)
+    async with _far_away(info, plug, run) if plug.far else nullcontext(near.run) as work:
+        before = asyncio.all_tasks()
+        task = asyncio.create_task(work(run.said.append))
+        watch = asyncio.create_task(run.watch())
+        try:
+            yield run
+            assert not task.done(), f"ended by itself: {task.exception()!r}"
+        finally:
+            watch.cancel()
+            started_s = asyncio.get_running_loop().time()
+            task.cancel()
+            results = await asyncio.gather(task, watch, return_exceptions=True)
+            took_s = asyncio.get_running_loop().time() - started_s
+            await plug.unplug()
+        assert isinstance(results[0], asyncio.CancelledError), results[0]
+        assert took_s < BACK_S
+        await run.until(lambda: {task for task in asyncio.all_tasks() if not _grpcs(task)} <= before, BACK_S)
+
+
+def _grpcs(task: "asyncio.Task[Any]") -> bool:
+    """Whether gRPC keeps it for its next call; its coroutines are compiled, and have no code of Python's."""
+    return not hasattr(task.get_coro(), "cr_code") or "/grpc/" in task.get_coro().cr_code.co_filename
+
+
+Work = Callable[[ReportSink], Coroutine[Any, Any, None]]
+
+
+@asynccontextmanager
+async def _far_away(info: registry.DriverInfo, plug: Plug, run: Run) -> AsyncIterator[Work]:
+    """A controller with one far lane; what is run is the lane's agent with the driver in it."""
+    settings = registry.check_settings(info, plug.setting)
+    lane = config.Lane("A1", "entry", (config.Device("it", info.name, info.kind, settings),))
+    far = FarLane(replace(lane, remote=True))
+    surface = RpcServer(config.Grpc(("127.0.0.1:0",), trust_loopback=True), _OneLane(far), lambda *call: None)
+    await surface.start()
+    run.device = far.devices["it"]
+    runs = asyncio.create_task(far.devices["it"].run(lambda said: run.said.append(said) if plug.attached else None))
+    await run.until(lambda: far.devices["it"].sink is not None, BACK_S)
+
+    async def work(report: ReportSink) -> None:
+        plug.attached = True  # what the lane says before an agent is there is not the driver's
+        await Agent(lane, Link(surface.addresses[0])).run()
+
     try:
-        yield run
-        assert not task.done(), f"ended by itself: {task.exception()!r}"
+        yield work
     finally:
-        watch.cancel()
-        started_s = asyncio.get_running_loop().time()
-        task.cancel()
-        results = await asyncio.gather(task, watch, return_exceptions=True)
-        took_s = asyncio.get_running_loop().time() - started_s
-        await plug.unplug()
-    assert isinstance(results[0], asyncio.CancelledError), results[0]
-    assert took_s < BACK_S
-    await run.until(lambda: asyncio.all_tasks() <= before, BACK_S)
+        runs.cancel()
+        await asyncio.gather(runs, return_exceptions=True)
+        await surface.stop()
+
+
+class _OneLane:
+    """A station as a lane agent sees it."""
+
+    def __init__(self, far: FarLane) -> None:
+        self._far = far
+
+    def lanes(self) -> list[object]:
+        return []
+
+    def far_lane(self, lane_id: str) -> FarLane:
+        return self._far
 
 
 def _is_bound(port: int) -> bool:

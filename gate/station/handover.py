@@ -1,0 +1,111 @@
+"""Takes over passages that a lane agent decided by itself while it was cut off: each into the journal exactly once.
+
+An agent sends a batch again until it hears that it is on our disk, so a batch may come twice: by another connection, or
+to a controller that was started again. What is in the journal already is known by its passage_id, read from the journal
+itself once for each session of an agent: no second file can disagree with it.
+"""
+
+import asyncio
+import logging
+import re
+from collections.abc import Sequence
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+from gate.passage.commands import Direction
+from gate.passage.record import CredentialKind, Outcome, PassageRecord
+from gate.policy.verdict import Reason, VerdictKind
+from gate.station.chain import record_of, segments
+from gate.station.services import Services
+
+log = logging.getLogger(__name__)
+
+LINES_MAX = 32  # in one message: 64 kB of usual lines
+LINE_BYTES_MAX = 16_384  # a line has about 2 kB
+FLUSH_S = 2.0  # for the disk; then the agent sends it again
+_ID = re.compile(rb'"passage_id":"([a-p]{32})"')
+_CLOSED_LISTS = {
+    "direction": frozenset(Direction),
+    "credential": frozenset(CredentialKind),
+    "verdict": frozenset(VerdictKind) | {"NONE"},
+    "reason": frozenset(Reason) | {"NONE"},
+    "outcome": frozenset(Outcome),
+}
+
+
+class NotAPassageError(ValueError):
+    """A line that was handed over is none of that lane's passages; the text says why and quotes nothing."""
+
+
+def passages_of(lines: Sequence[bytes], lane: str) -> list[PassageRecord]:
+    """The passages of a handover. Raises NotAPassageError."""
+    if not 0 < len(lines) <= LINES_MAX or max(map(len, lines)) > LINE_BYTES_MAX:
+        raise NotAPassageError(f"must be 1 to {LINES_MAX} lines of at most {LINE_BYTES_MAX} bytes")
+    return [_passage(line, lane) for line in lines]
+
+
+def _passage(line: bytes, lane: str) -> PassageRecord:
+    try:
+        record = record_of(line)
+        good = all(getattr(record, name) in allowed for name, allowed in _CLOSED_LISTS.items())
+        times = all(isinstance(spent_us, int) for spent_us in record.stages_us.values())
+        good = good and times and record.lane == lane and _ID.search(line) is not None
+        datetime.fromtimestamp(record.started_utc_s, UTC)
+    except (ValueError, TypeError, AttributeError, OverflowError):
+        good = False
+    if not good:
+        raise NotAPassageError("holds a line that is no passage of this lane: run the same version on both sides")
+    return record
+
+
+class Handover:
+    """For all far lanes of a station, whose journal is in `folder`."""
+
+    def __init__(self, folder: Path, services: Services) -> None:
+        self._folder = folder
+        self._journal = services.journal
+        self._write = services.write
+        self._known: dict[str, tuple[bytes, set[str]]] = {}  # by lane: its agent's session, and what is written down
+        self._turn = asyncio.Lock()
+
+    async def take(self, lane: str, session: bytes, records: Sequence[PassageRecord]) -> bool:
+        """Write down those that are not yet; whether all are on the disk."""
+        async with self._turn:
+            if self._journal.full:
+                return False
+            known = await self._known_of(lane, session, records)
+            new = [record for record in records if record.passage_id not in known]
+            for record in new:
+                self._write(record)
+                known.add(record.passage_id)
+            if new:
+                log.info("lane %s: %s passages of the time that its agent was cut off", lane, len(new))
+            return await self.written_down() and not self._journal.full
+
+    async def written_down(self) -> bool:
+        """Wait until every passage so far is on the disk; False when the disk refuses."""
+        return await asyncio.to_thread(self._journal.flush, FLUSH_S)
+
+    async def _known_of(self, lane: str, session: bytes, records: Sequence[PassageRecord]) -> set[str]:
+        """The lane's passages in the journal, at least since the first of these: an agent hands over in order."""
+        held_session, known = self._known.get(lane, (b"", set()))
+        if held_session != session:
+            first_utc_s = min(record.started_utc_s for record in records)
+            # A day earlier: two clocks are never compared.
+            since = datetime.fromtimestamp(first_utc_s, UTC).date() - timedelta(days=1)
+            await self.written_down()
+            known = await asyncio.to_thread(_written_down, self._folder, lane, since)
+            self._known[lane] = (session, known)
+        return known
+
+
+def _written_down(folder: Path, lane: str, since: date) -> set[str]:
+    """The ids of the lane's passages in the journal since that day. Raises OSError."""
+    of_lane = f'"lane":"{lane}"'.encode()
+    found: set[str] = set()
+    for each in segments(folder):
+        if each.day >= since:
+            with each.path.open("rb") as lines:
+                ids = (_ID.search(line) for line in lines if of_lane in line)
+                found.update(one[1].decode() for one in ids if one)
+    return found
