@@ -39,7 +39,10 @@ def askers() -> list[registry.DriverInfo]:
 async def find(port: str) -> list[Tried]:
     """What each driver found at `port`; the last one is the one that knew, if any did. Raises PortError."""
     tries: list[Tried] = []
+    named = port.startswith("pcsc:")  # a reader's name, which no other driver can open
     for info in askers():
+        if named is not ("pcsc" in info.ports):
+            continue
         tries.append(await _try(info, port))
         if tries[-1].says:
             break
