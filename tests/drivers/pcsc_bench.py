@@ -12,8 +12,10 @@ import pytest
 
 from drivers import registry
 from drivers.contract import CardNumberReport, CardReport, DeviceFault, DeviceReport, Down, Unread, Up, Vitals
+from drivers.readers.pcsc.codec import Kind
 from drivers.simulated.cards import card_text, made_up_number
 from drivers.simulated.pcsc import READER, CardKnobs, OwnPcscd, VirtualCard, lacks
+from drivers.worker.codec import Message
 
 TEXT = card_text(" ", name="测试", number=made_up_number(7), valid_from="20200101", valid_until="长期")
 OTHER = card_text("J", name="测试", number=made_up_number(8), valid_from="20200101", valid_until="20300101")
@@ -84,6 +86,12 @@ class Reader:
         info = registry.driver("pcsc")
         self.device = registry.create("pcsc", registry.check_settings(info, {"port": port, **given}))
         self.said: list[DeviceReport] = []
+        self.lefts = 0  # how often its process told that no card is there
+        self._hear, self.device.hear = self.device.hear, self._overhear  # type: ignore[attr-defined]
+
+    def _overhear(self, message: Message) -> None:
+        self.lefts += message.kind == Kind.LEFT
+        self._hear(message)
 
     @property
     def cards(self) -> list[DeviceReport]:
@@ -112,6 +120,12 @@ class Reader:
 
     async def until_cards(self, count: int) -> None:
         await until(lambda: len(self.cards) >= count)
+
+    async def sees_removed(self, card: VirtualCard) -> None:
+        """Take the card away and wait until that was seen; vpcd misses it when the next card comes at once."""
+        before = self.lefts
+        await card.remove()
+        await until(lambda: self.lefts > before)
 
     async def looks_again(self) -> None:
         """It has looked at its reader twice more: whatever is there now was seen."""

@@ -1,4 +1,4 @@
-"""PC/SC readers at work: the real child process, a real pcscd with vpcd, cards that come, rest and go, and all deaths."""
+"""PC/SC readers: the real child process, a real pcscd with vpcd, cards that come, rest and go, and every death."""
 
 import asyncio
 import os
@@ -41,12 +41,10 @@ def test_a_card_is_said_once_while_it_rests_and_again_when_it_comes_back(tmp_pat
             await reader.until_cards(1)
             await reader.looks_again()
             assert card.asked == 1
-            await card.remove()
-            await reader.looks_again()
+            await reader.sees_removed(card)
             await card.present(OTHER)
             await reader.until_cards(2)
-            await card.remove()
-            await reader.looks_again()
+            await reader.sees_removed(card)
             await card.present(OTHER)
             await reader.until_cards(3)
             await reader.looks_again()
@@ -68,10 +66,10 @@ def test_the_same_card_laid_down_again_at_once_is_one_presentation(tmp_path: Pat
             card = pcscd.card()
             await card.present(TEXT)
             await reader.until_cards(1)
-            await card.remove()
-            await reader.looks_again()
+            await reader.sees_removed(card)
             await card.present(TEXT)
             await until(lambda: card.asked == 2)
+            await reader.sees_removed(card)
             await card.present(OTHER)
             await reader.until_cards(2)
             return reader
@@ -88,8 +86,7 @@ def test_the_number_of_any_card_is_read(tmp_path: Path, monkeypatch: Patch) -> N
             for count, uid in enumerate((UID, bytes.fromhex("08010203"), bytes.fromhex("01020304")), 1):
                 await card.present(uid=uid)
                 await reader.until_cards(count)
-                await card.remove()
-                await reader.looks_again()
+                await reader.sees_removed(card)
             return reader
 
     number = CardNumberReport(str(0x04A1B2C3D4E5F6), 56, "uid")
@@ -118,7 +115,6 @@ def test_a_card_pulled_mid_read_is_asked_for_again(tmp_path: Path, monkeypatch: 
             card = pcscd.card(CardKnobs(pulled_early=True))
             await card.present(TEXT)
             await reader.until_cards(1)
-            await reader.looks_again()
             card.knobs.pulled_early = False
             await card.present(TEXT)
             await reader.until_cards(2)
@@ -150,8 +146,8 @@ def test_an_answer_that_is_none_is_said_once(
             await bad.present(TEXT)
             await reader.until_cards(1)
             await reader.looks_again()
-            await bad.remove()
-            await reader.looks_again()
+            assert bad.asked == 1
+            await reader.sees_removed(bad)
             await good.present(TEXT)
             await reader.until_cards(2)
             return reader
@@ -181,6 +177,7 @@ def test_pcscd_dies_and_comes_back_five_times(tmp_path: Path, monkeypatch: Patch
                 asked = card.asked
                 await until(lambda asked=asked: card.asked > asked)
             assert shared_process().pid == pid
+            await reader.sees_removed(card)
             await card.present(OTHER)
             await reader.until_cards(2)
             return reader, backs_s
@@ -208,6 +205,7 @@ def test_a_killed_process_is_said_and_started_again(tmp_path: Path, monkeypatch:
             await until(lambda: reader.is_up)
             back_s = time.monotonic() - killed_s
             await until(lambda: card.asked == 2)
+            await reader.sees_removed(card)
             await card.present(OTHER)
             await reader.until_cards(2)
             return reader, back_s
@@ -269,8 +267,7 @@ def test_two_readers_share_a_process_and_each_has_its_cards(tmp_path: Path, monk
                     await two.present(OTHER, UID)
                     await first.until_cards(1)
                     await second.until_cards(1)
-                await one.remove()
-                await first.looks_again()
+                await first.sees_removed(one)
                 await one.present(OTHER, UID)
                 await first.until_cards(2)
         return first, second
@@ -348,6 +345,7 @@ def test_a_reader_held_by_another_program_is_said(tmp_path: Path, monkeypatch: P
             held.stdin.close()
             await held.wait()
             await until(lambda: reader.is_up)
+            await reader.sees_removed(card)
             await card.present(OTHER)
             await reader.until_cards(2)
             return reader
@@ -430,7 +428,7 @@ def test_a_port_that_is_no_readers_name_is_refused(port: str) -> None:
 
 
 def test_a_probe_names_the_reader_or_those_there(tmp_path: Path, monkeypatch: Patch) -> None:
-    """`gate devices probe --port pcsc:NAME`: its whole name; a wrong name is answered with all; no other driver asks."""
+    """`gate devices probe --port pcsc:NAME`: its whole name; a wrong one gives all; no other driver asks."""
 
     async def story() -> None:
         async with service(tmp_path, monkeypatch):

@@ -128,7 +128,7 @@ class Code(enum.IntEnum):
     SECURITY_VIOLATION = 0x8010006A
 
 
-PRESENT, EXCLUSIVE = 0x20, 0x80  # SCARD_STATE_…; bits 16 and up of a state count what came and went
+CHANGED, PRESENT, EXCLUSIVE = 0x02, 0x20, 0x80  # SCARD_STATE_…; bits 16 and up of a state count what came and went
 ABSENT_READER = 0x04 | 0x08  # SCARD_STATE_UNKNOWN, SCARD_STATE_UNAVAILABLE
 
 # What a card cannot be to blame for: pcscd, the reader, the rights of this user. All else is the card's trouble, so

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from drivers.contract import DeviceFault, ReadProblem
-from drivers.readers.pcsc.codec import ABSENT_READER, Code, ReaderError, card_problem, reader_error
+from drivers.readers.pcsc.codec import ABSENT_READER, CHANGED, Code, ReaderError, card_problem, reader_error
 
 WAIT_MS = 250  # how long a look at the reader waits for a change; pcscd says of a change at once
 UNAWARE = 0  # SCARD_STATE_UNAWARE: tell how it is, whatever was known
@@ -70,14 +70,15 @@ class Service:
 
     def state(self, name: str, known: int) -> int:
         """The reader's state when it is no longer the `known` one, at the latest after `WAIT_MS`."""
-        code, states = self._library.SCardGetStatusChange(self._context, WAIT_MS, [(name, known)])
-        if _plain(code) == Code.TIMEOUT:
-            return known
+        look = self._library.SCardGetStatusChange
+        code, states = look(self._context, WAIT_MS, [(name, known)])
+        if _plain(code) == Code.TIMEOUT:  # not every change is told: that another program took the card was not
+            code, states = look(self._context, 0, [(name, UNAWARE)])
         _check(code, name)
         state = int(states[0][1])
         if state & ABSENT_READER:
             raise reader_error(Code.READER_UNAVAILABLE, name)
-        return state
+        return state & ~CHANGED
 
     def ask(self, name: str, command: bytes) -> tuple[float, bytes]:
         """How long the card's answer took, and the answer. Raises CardError, ReaderError."""
@@ -91,6 +92,8 @@ class Service:
             code, answer = library.SCardTransmit(card, header, list(command))
             took_s = time.monotonic() - asked_s
             _check_card(code, name)
+            if len(answer) < 2:  # not even a status: vpcd's way to say that the card is gone
+                raise CardError(ReadProblem.CARD_UNREADABLE)
             return took_s, bytes(answer)
         finally:
             library.SCardDisconnect(card, library.SCARD_LEAVE_CARD)

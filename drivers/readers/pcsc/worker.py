@@ -65,16 +65,18 @@ class Reader:
             self._voice.say(kind, self._number, body)
 
     def _run(self) -> None:
-        attempt = 0
+        attempt = refused = 0
         while not self.stopped:
             try:
                 with Service(self._library) as service:
                     name = choose_reader(service.readers(), self._wanted)
                     self._claim(name)
-                    attempt = 0
+                    attempt = refused = 0
                     self._watch(service, name)
             except ReaderError as error:
-                if not self.stopped:
+                refused = refused + 1 if error.fault is DeviceFault.PORT_DENIED else 0
+                # pcscd that dies while it is asked looks like one that refuses; that one does so again.
+                if not self.stopped and refused != 1:
                     self._condition.down(error.fault, str(error))
             finally:
                 self._release()
@@ -126,7 +128,6 @@ class Reader:
         return False
 
     def _read(self, service: Service, name: str) -> None:
-        problem = ReadProblem.CARD_UNREADABLE
         for _ in range(TRIES):
             try:
                 took_s, answer = service.ask(name, self._command)
@@ -135,6 +136,9 @@ class Reader:
                 if problem is ReadProblem.CARD_REMOVED:
                     break
                 time.sleep(AGAIN_S)
+                if not service.state(name, UNAWARE) & PRESENT:
+                    problem = ReadProblem.CARD_REMOVED
+                    break
             else:
                 self._say(Kind.ANSWER, encode_answer(took_s, answer[-ANSWER_BYTES_MAX - 1 :]))  # too long stays so
                 return
