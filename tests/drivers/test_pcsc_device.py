@@ -283,7 +283,7 @@ def test_two_readers_share_a_process_and_each_has_its_cards(tmp_path: Path, monk
     [
         ("pcsc:ACR122U", DeviceFault.PORT_MISSING, "no reader is called 'ACR122U': there are Virtual PCD 00 00"),
         ("pcsc:Virtual", DeviceFault.WRONG_DEVICE, "2 readers are called 'Virtual': give a serial number"),
-        ("pcsc:", DeviceFault.WRONG_DEVICE, "2 readers"),
+        ("pcsc:", DeviceFault.WRONG_DEVICE, "port names no reader: give a serial number"),
     ],
 )
 def test_a_name_of_none_or_of_several_readers_is_said_with_those_there(
@@ -434,6 +434,7 @@ def test_a_probe_names_the_reader_or_those_there(tmp_path: Path, monkeypatch: Pa
         async with service(tmp_path, monkeypatch):
             found = await probe.find("pcsc:00 01")
             assert [(tried.driver, tried.says) for tried in found] == [("pcsc", "PC/SC reader Virtual PCD 00 01")]
+            assert (await probe.find("pcsc:"))[0].says == "PC/SC readers: Virtual PCD 00 00; Virtual PCD 00 01"
             with pytest.raises(PortError, match="Virtual PCD 00 00; Virtual PCD 00 01"):
                 await probe.find("pcsc:ACR122U")
 

@@ -93,7 +93,8 @@ def choose_reader(names: Sequence[str], wanted: str) -> str:
         return fitting[0]
     there = "; ".join(names) or "none"
     if fitting:
-        text = f"{len(fitting)} readers are called {wanted!r}: give a serial number or a whole name; there are {there}"
+        called = f"{len(fitting)} readers are called {wanted!r}" if wanted else "port names no reader"
+        text = f"{called}: give a serial number or a whole name; there are {there}"
         raise ReaderError(DeviceFault.WRONG_DEVICE, text)
     raise ReaderError(DeviceFault.PORT_MISSING, f"no reader is called {wanted!r}: there are {there}")
 

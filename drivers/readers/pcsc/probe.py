@@ -10,7 +10,7 @@ from drivers.transport import PortError
 
 
 async def identify(settings: Mapping[str, SettingValue]) -> str | None:
-    """The reader's whole name; None for a port that is no reader's name. Raises PortError, which names those there."""
+    """The reader's whole name, or all names for "pcsc:"; None for another port. Raises PortError, which names those there."""
     try:
         wanted = wanted_reader(str(settings["port"]))
     except ValueError:
@@ -23,4 +23,7 @@ async def identify(settings: Mapping[str, SettingValue]) -> str | None:
 
 def _find(wanted: str) -> str:
     with Service(load_library()) as service:
-        return f"PC/SC reader {choose_reader(service.readers(), wanted)}"
+        names = service.readers()
+        if names and not wanted:
+            return f"PC/SC readers: {'; '.join(names)}"
+        return f"PC/SC reader {choose_reader(names, wanted)}"
