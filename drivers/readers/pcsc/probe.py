@@ -10,7 +10,7 @@ from drivers.transport import PortError
 
 
 async def identify(settings: Mapping[str, SettingValue]) -> str | None:
-    """The reader's whole name, or all names for "pcsc:"; None for another port. Raises PortError, naming those there."""
+    """The reader's whole name, or all for "pcsc:"; None for another port. Raises PortError, naming those there."""
     try:
         wanted = wanted_reader(str(settings["port"]))
     except ValueError:
