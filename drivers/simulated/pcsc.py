@@ -25,6 +25,7 @@ READER = "Virtual PCD 00 00"  # the first slot
 SOCKET = "pcscd.comm"  # the own pcscd's, in its folder
 _PCSCD = shutil.which("pcscd", path=os.defpath + ":/usr/sbin:/usr/local/sbin")
 _VPCD = "/usr/lib/pcsc/drivers/serial/libifdvpcd.so"
+_RUN = "/run/pcscd"
 _ATR_COMMAND = b"\4"
 # A contactless storage card as PC/SC part 3, 3.1.3.2.3.2 makes it up: MIFARE Classic 1K.
 ATR = bytes.fromhex("3B8F8001804F0CA000000306030001000000006A")
@@ -97,6 +98,8 @@ def lacks() -> str:
     missing = " ".join(package for package, is_there in wanted.items() if not is_there)
     if missing:
         return f"{missing}: sudo apt install {missing}"
+    if os.geteuid() != 0 and not os.path.isdir(_RUN):
+        return f"{_RUN}, which pcscd makes for root only: sudo mkdir {_RUN}"
     try:
         import smartcard  # noqa: F401 - whether it is there
     except ImportError:
@@ -123,7 +126,7 @@ class OwnPcscd:
             listening.listen()
             self.process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-c", _HAND_OVER, str(listening.fileno()), str(_PCSCD)),
-                *("--foreground", "-c", str(configuration)),
+                *("--foreground", "-c", str(configuration), *await _without_polkit()),
                 pass_fds=[listening.fileno()],
                 stdout=asyncio.subprocess.DEVNULL,
                 stderr=asyncio.subprocess.DEVNULL,
@@ -155,6 +158,14 @@ class OwnPcscd:
         except TimeoutError:
             self.process.kill()
             await self.process.wait()
+
+
+async def _without_polkit() -> list[str]:
+    """The option of pcscd 2: whoever started it may use it. Older ones have neither polkit nor the option."""
+    pipe = asyncio.subprocess.PIPE
+    asked = await asyncio.create_subprocess_exec(str(_PCSCD), "--help", stdout=pipe, stderr=pipe)
+    said, _ = await asked.communicate()
+    return [option for option in ("--disable-polkit",) if option.encode() in said]
 
 
 # A process id must be told to pcscd and is known only to itself.

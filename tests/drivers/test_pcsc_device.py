@@ -15,7 +15,7 @@ from drivers.readers.pcsc.process import shared_process
 from drivers.simulated.pcsc import READER, CardKnobs
 from drivers.transport import PortError
 from drivers.worker.child import NICENESS
-from tests.drivers.pcsc_bench import OTHER, TEXT, UID, Reader, at_work, running, service, until
+from tests.drivers.pcsc_bench import OTHER, TEXT, UID, Reader, at_work, needed, running, service, until
 
 PROVES = [("pcsc", "vpcd")]  # vsmartcard's virtual reader, behind pcscd
 BACK_S = 2.0  # issue 5: recovery within 2 s of the device's return
@@ -386,7 +386,7 @@ def empty(folder: Path) -> Path:
 
 def test_without_pcscd_the_device_says_how_to_start_it(tmp_path: Path, monkeypatch: Patch) -> None:
     """Nobody listens at the socket: PORT_MISSING with the command that starts it."""
-    pytest.importorskip("smartcard")
+    needed()
     monkeypatch.setenv("PCSCLITE_CSOCK_NAME", str(tmp_path / "nobody"))
 
     async def story() -> Reader:
