@@ -168,9 +168,10 @@ async def _without_polkit() -> list[str]:
     return [option for option in ("--disable-polkit",) if option.encode() in said]
 
 
-# A process id must be told to pcscd and is known only to itself.
+# A process id must be told to pcscd and is known only to itself. PR_SET_PDEATHSIG: it ends with whoever started it.
 _HAND_OVER = (
-    "import os, sys; fd = int(sys.argv[1]); os.dup2(fd, 3); os.set_inheritable(3, True);"
+    "import ctypes, os, sys; ctypes.CDLL(None).prctl(1, 15);"
+    "fd = int(sys.argv[1]); os.dup2(fd, 3); os.set_inheritable(3, True);"
     "os.environ.update(LISTEN_FDS='1', LISTEN_PID=str(os.getpid())); os.execv(sys.argv[2], sys.argv[2:])"
 )
 

@@ -25,9 +25,16 @@ if [ "$(id -u)" -ne 0 ]; then
     as_root=(sudo)
     [ -t 0 ] || as_root+=(-n) # nobody is there to type a password
 fi
+get() {
+    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@"
+}
 install() {
-    "${as_root[@]}" apt-get update -qq &&
-        "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}"
+    "${as_root[@]}" apt-get update -qq || return
+    get "${missing[@]}" && return
+    # A release may lack one of them: the others all the same, and the last line is of one that is lacking.
+    local failed=()
+    for package in "${missing[@]}"; do get "$package" >/dev/null 2>&1 || failed+=("$package"); done
+    [ ${#failed[@]} -eq 0 ] || { get "${failed[@]}"; return 1; }
 }
 if ! said=$(install 2>&1 </dev/null); then
     echo "could not install ${missing[*]} ($(tail -n 1 <<<"$said")): tests that need them will be skipped." \
