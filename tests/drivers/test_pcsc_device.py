@@ -101,10 +101,10 @@ def test_a_card_that_is_there_before_the_driver_is_read(tmp_path: Path, monkeypa
         async with service(tmp_path, monkeypatch) as pcscd:
             await pcscd.card().present(TEXT)
             async with running(reader):
-                await reader.until_cards(1)
+                await until(lambda: CardReport(TEXT) in reader.cards)
         return reader
 
-    assert asyncio.run(story()).cards == [CardReport(TEXT)]
+    assert [said for said in asyncio.run(story()).cards if said != REMOVED] == [CardReport(TEXT)]
 
 
 def test_a_card_pulled_mid_read_is_asked_for_again(tmp_path: Path, monkeypatch: Patch) -> None:
@@ -170,21 +170,22 @@ def test_pcscd_dies_and_comes_back_five_times(tmp_path: Path, monkeypatch: Patch
                 await pcscd.kill()
                 await until(lambda: not reader.is_up)
                 await pcscd.start()
+                before = card.asked
                 started_s = time.monotonic()
                 await card.present(TEXT)
                 await until(lambda: reader.is_up)
                 backs_s.append(time.monotonic() - started_s)
-                asked = card.asked
-                await until(lambda asked=asked: card.asked > asked)
+                await until(lambda before=before: card.asked > before)
             assert shared_process().pid == pid
             await reader.sees_removed(card)
             await card.present(OTHER)
-            await reader.until_cards(2)
+            await until(lambda: CardReport(OTHER) in reader.cards)
             return reader, backs_s
 
     reader, backs_s = asyncio.run(story())
     assert max(backs_s) <= BACK_S
-    assert reader.cards == [CardReport(TEXT), CardReport(OTHER)]
+    # On a busy machine vpcd shows a new card, hides it and shows it again: "present again" is right then.
+    assert [said for said in reader.cards if said != REMOVED] == [CardReport(TEXT), CardReport(OTHER)]
     assert sum(isinstance(state, Up) for state in reader.states) == 1 + RESTARTS
     assert set(reader.faults) <= {DeviceFault.PORT_LOST, DeviceFault.PORT_MISSING}
 

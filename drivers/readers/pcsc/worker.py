@@ -132,9 +132,7 @@ class Reader:
             try:
                 took_s, answer = service.ask(name, self._command)
             except CardError as error:
-                problem = error.problem
-                if problem is ReadProblem.CARD_REMOVED:
-                    break
+                problem = error.problem  # not to be trusted alone: one was seen to be removed that lay there
                 time.sleep(AGAIN_S)
                 if not service.state(name, UNAWARE) & PRESENT:
                     problem = ReadProblem.CARD_REMOVED
