@@ -33,6 +33,12 @@ $(VENV)/.test: $(VENV)/.run .locks/test.txt
 	@$(FROM_INDEX) .locks/test.txt || $(NOT_INSTALLED)
 	@touch $@
 
+# Built here, since pyscard has no wheel for Linux; setuptools is among what the tests need. Tried anew each time it fails.
+$(VENV)/.pcsc: $(VENV)/.test .locks/pcsc.txt
+	@said=$$($(INSTALL) --require-hashes --no-build-isolation -r .locks/pcsc.txt 2>&1) && touch $@ || \
+	echo "could not build pyscard ($$(echo "$$said" | grep -v '^ *$$' | tail -n 1)): tests of PC/SC readers will be skipped." \
+	"Remedy: apt-get install gcc python3-dev swig libpcsclite-dev, then make test again" >&2
+
 setup: $(VENV)/.run ## make .venv/ (.venv/bin/gate is the command)
 
 setup-test: $(VENV)/.test
@@ -42,6 +48,7 @@ run: setup ## start the demonstration station; SECONDS=20 ends by itself
 
 test: setup-test ## install what tests need, check, then the whole suite (what .ci/run calls)
 	@bash tests/support/system-packages.sh
+	@$(MAKE) --no-print-directory $(VENV)/.pcsc
 	@$(MAKE) --no-print-directory check
 	@# Four at once on 2 cores: most of the time is spent waiting for devices. A file stays together, so that what its
 	@# tests share is made once (xdist's groups do nothing under pytest 9).
@@ -88,6 +95,7 @@ conformance: setup-test ## CertLogic's suites, which tests prove which requireme
 lock: setup-test ## pin and hash everything again
 	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header .locks/run.in -o .locks/run.txt
 	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header .locks/test.in -c .locks/run.txt -o .locks/test.txt
+	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header .locks/pcsc.in -o .locks/pcsc.txt
 
 clean: ## remove everything that was made
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -97,7 +97,7 @@ class CardNumberReport:
 
     number: str = field(repr=False)  # personal data; digits without leading zeros, or the text as sent
     bits: int  # how many bits the reader sent, parity included
-    format: str  # "wiegand-26", …; "raw": bits of a layout that is not known; "ascii"
+    format: str  # "wiegand-26", …; "raw": bits of a layout that is not known; "ascii"; "uid": the chip's own
 
 
 @dataclass(frozen=True, slots=True)

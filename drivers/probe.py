@@ -30,16 +30,17 @@ class Tried:
     trouble: str = ""  # why it could not ask
 
 
-def askers() -> list[registry.DriverInfo]:
-    """The drivers that can tell their devices by asking, in the order in which they are let."""
-    able = [info for info in registry.drivers().values() if info.probe]
+def askers(port: str = "") -> list[registry.DriverInfo]:
+    """The drivers that can tell their devices at such a port by asking, in the order in which they are let."""
+    named = port.startswith("pcsc:")  # a reader's name, which no other driver can open
+    able = [info for info in registry.drivers().values() if info.probe and ("pcsc" in info.ports) is named]
     return sorted(able, key=lambda info: (_KINDS.index(info.kind), info.name))
 
 
 async def find(port: str) -> list[Tried]:
     """What each driver found at `port`; the last one is the one that knew, if any did. Raises PortError."""
     tries: list[Tried] = []
-    for info in askers():
+    for info in askers(port):
         tries.append(await _try(info, port))
         if tries[-1].says:
             break

@@ -61,6 +61,7 @@ class DriverInfo:
     package: str
     simulator: str  # module with `simulate(port, options)`; "" when there is none
     probe: str  # module with `identify(settings)`, which asks and changes nothing; "" when it cannot be told by asking
+    ports: tuple[str, ...]  # where it can stand: pty and tcp, unless it says otherwise
     asks: bool  # whether it asks its device anything at rest; else "up" says no more than that its port is open
     proved_by: tuple[str, ...]  # what ran against it: see PROOFS; tests/conformance/test_proofs.py holds it to that
     unproved: tuple[str, ...]  # what no source or device has confirmed
@@ -93,6 +94,7 @@ def _parse(raw: dict[str, Any], kind: str, package: str) -> DriverInfo:
         package=package,
         simulator=head.get("simulator", ""),
         probe=head.get("probe", ""),
+        ports=tuple(head.get("ports", ("pty", "tcp"))),
         asks=head.get("asks", True),
         proved_by=tuple(head.get("proved_by", ())),
         unproved=tuple(head.get("unproved", ())),

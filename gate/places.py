@@ -11,6 +11,7 @@ from gate.tomltable import ConfigError
 PORT_MAX = 65_535
 ADDRESS = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5}")
 _NETWORKS = ("tcp", "udp")
+_NAMED = "pcsc:"  # what follows is a reader's name, no path
 
 
 def checked_place(key: str, value: SettingValue, folder: Path, path: str) -> SettingValue:
@@ -22,6 +23,8 @@ def checked_place(key: str, value: SettingValue, folder: Path, path: str) -> Set
         if not ADDRESS.fullmatch(address) or not 0 < int(address.rpartition(":")[2]) <= PORT_MAX:
             raise ConfigError(path, f"is {value!r}: must be {kind}:HOST:PORT with a port of 1-65535")
         return value
+    if value.startswith(_NAMED):
+        return value
     if key == "source" and ("://" in value or value.isdecimal()):
         return value  # a stream's address, a camera's number
     return os.path.join(folder, value)  # not Path: a folder's final slash stays
@@ -31,7 +34,7 @@ def same_place(place: str) -> str:
     """One name for all spellings of a port: links followed, hosts in small letters, numbers as numbers."""
     if place.isdecimal():
         return os.path.realpath(f"/dev/video{int(place)}")
-    if "://" in place:
+    if "://" in place or place.startswith(_NAMED):
         return place
     kind, _, address = place.partition(":")
     if kind not in _NETWORKS:

@@ -276,6 +276,15 @@ def test_a_camera_is_never_shared_and_its_address_never_told(folder: Path) -> No
         )
 
 
+def test_a_readers_name_is_no_path(folder: Path) -> None:
+    """A PC/SC reader's port is kept as written; one reader for two lanes is refused."""
+    reader = 'driver = "pcsc"\nport = "pcsc:ACS ACR122U [PICC] (1234)"'
+    config = parse(lanes(reader), folder)
+    assert config.lanes[0].devices[0].settings["port"] == "pcsc:ACS ACR122U [PICC] (1234)"
+    with pytest.raises(ConfigError, match=r"lane\[1\].device\[0\].port.* is already used by lane\[0\]"):
+        parse(lanes(reader, reader), folder)
+
+
 def test_relative_places_start_at_the_files_folder(folder: Path) -> None:
     """Ports too, wherever the service was started; a folder of pictures keeps its final slash."""
     pictures = 'driver = "camera-scanner"\nsource = "pictures/"'

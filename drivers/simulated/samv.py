@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from drivers.readers.samv.codec import PREAMBLE, Command, StatusWord, encode_reply
-from drivers.simulated.cards import card_text
+from drivers.simulated.cards import card_text, made_up_number
 from drivers.simulated.ports import PtyPort, Session, SimulatedPort
 from drivers.simulated.ports import plug_at as plug_at  # where it was before
 
@@ -188,13 +188,7 @@ async def simulate(port: str, options: Mapping[str, str]) -> None:
         print(f"samv on {plugged.spec}", flush=True)
         for number in itertools.count():
             await asyncio.sleep(every_s)
-            text = card_text(" ", name="测试", number=_number(number), valid_from="20200101", valid_until="长期")
+            text = card_text(" ", name="测试", number=made_up_number(number), valid_from="20200101", valid_until="长期")
             reader.present(text, pulled_early=options.get("pulled_early") == "true")
             await asyncio.sleep(1.0)
             reader.remove()
-
-
-def _number(count: int) -> str:
-    body = f"310000199001{count % 28 + 1:02d}{count % 1000:03d}"
-    weights = (7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2)  # GB 11643-1999
-    return body + "10X98765432"[sum(w * int(d) for w, d in zip(weights, body, strict=True)) % 11]

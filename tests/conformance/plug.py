@@ -13,12 +13,13 @@ from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
 from drivers import registry
 from drivers.contract import Device, DeviceReport, Down, ReportSink, Up
-from drivers.simulated.ports import SimulatedPort
+from drivers.simulated.ports import Session, SimulatedPort
 from drivers.simulated.samv import plug_at
 from gate import config
 from gate.agent.agent import Agent
@@ -58,10 +59,15 @@ class Plug:
         self._noise: SimulatedPort | None = None
         self._on_network = kind in ("tcp", "udp")
         self.spec = f"{kind}:127.0.0.1:{_free_port()}" if self._on_network else f"{kind}:{self._folder}"
+        # A PC/SC reader is found by its name, at the service whose socket its library is told of.
+        socket_name = str(self._folder / "pcscd.comm")
+        self.environ = {"PCSCLITE_CSOCK_NAME": socket_name} if kind == "pcsc" else {}
 
     @property
     def setting(self) -> dict[str, str]:
         """What the driver is told of it."""
+        if self.environ:
+            return {"port": f"pcsc:{importlib.import_module(self._info.simulator).READER}"}
         name = "port" if "port" in self._info.settings else "source"
         return {name: self.spec if self._on_network else str(self._folder)}
 
@@ -103,8 +109,13 @@ class Plug:
             while await reader.read(4096):
                 writer.write(noise[:777])
 
-        self._noise = NoisyUdp(self.spec, noise) if self.spec.startswith("udp:") else plug_at(self.spec, babble)
+        self._noise = self._noise_at(noise, babble)
         await self._noise.plug()
+
+    def _noise_at(self, noise: bytes, babble: Session) -> SimulatedPort:
+        if self.environ:
+            return NoisySocket(Path(self.environ["PCSCLITE_CSOCK_NAME"]), babble)
+        return NoisyUdp(self.spec, noise) if self.spec.startswith("udp:") else plug_at(self.spec, babble)
 
     async def _is_there(self) -> bool:
         if self.spec.startswith("udp:"):
@@ -119,12 +130,39 @@ class Plug:
 
 
 def _skip_without(info: registry.DriverInfo) -> None:
-    """A program that a driver starts is not simulated: where it is missing, the driver cannot be proved."""
-    program = getattr(importlib.import_module(info.simulator), "NEEDS", "")
-    if program and shutil.which(program) is None:
+    """A program that a driver or its simulator starts is real: where it is missing, the driver cannot be proved."""
+    simulator = importlib.import_module(info.simulator)
+    program = getattr(simulator, "NEEDS", "")
+    missing = f"the program {program}" if program and shutil.which(program) is None else ""
+    if missing := missing or getattr(simulator, "lacks", str)():
         if os.environ.get("CI") == "true":
-            pytest.fail(f"needs {program}: this check may not be left out in CI")
-        pytest.skip(f"needs the program {program}")
+            pytest.fail(f"needs {missing}: this check may not be left out in CI")
+        pytest.skip(f"needs {missing}")
+
+
+class NoisySocket(SimulatedPort):
+    """A local socket at which a simulated device answers."""
+
+    def __init__(self, path: Path, session: Session) -> None:
+        self.spec = str(path)
+        self._path = path
+        self._session = session
+        self._writers: list[asyncio.StreamWriter] = []
+
+    async def plug(self) -> None:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._server = await asyncio.start_unix_server(self._accept, self._path)
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._writers.append(writer)
+        with suppress(OSError):
+            await self._session(reader, writer)
+
+    async def unplug(self) -> None:
+        self._server.close()
+        self._path.unlink()
+        for writer in self._writers:
+            writer.transport.abort()
 
 
 class NoisyUdp(SimulatedPort, asyncio.DatagramProtocol):
@@ -188,23 +226,26 @@ async def at_work(info: registry.DriverInfo, plug: Plug) -> AsyncIterator[Run]:
     """Run the driver; at the end it must still be running, stop by cancellation at once, and leave no task."""
     run = Run()
     near = run.device = build(info, plug)
-    async with _far_away(info, plug, run) if plug.far else nullcontext(near.run) as work:
-        before = asyncio.all_tasks()
-        task = asyncio.create_task(work(run.said.append))
-        watch = asyncio.create_task(run.watch())
-        try:
-            yield run
-            assert not task.done(), f"ended by itself: {task.exception()!r}"
-        finally:
-            watch.cancel()
-            started_s = asyncio.get_running_loop().time()
-            task.cancel()
-            results = await asyncio.gather(task, watch, return_exceptions=True)
-            took_s = asyncio.get_running_loop().time() - started_s
-            await plug.unplug()
-        assert isinstance(results[0], asyncio.CancelledError), results[0]
-        assert took_s < BACK_S
-        await run.until(lambda: {task for task in asyncio.all_tasks() if not _grpcs(task)} <= before, BACK_S)
+    far = _far_away(info, plug, run) if plug.far else nullcontext(near.run)
+    # The environment is for the process that the driver starts.
+    with patch.dict(os.environ, plug.environ):
+        async with far as work:
+            before = asyncio.all_tasks()
+            task = asyncio.create_task(work(run.said.append))
+            watch = asyncio.create_task(run.watch())
+            try:
+                yield run
+                assert not task.done(), f"ended by itself: {task.exception()!r}"
+            finally:
+                watch.cancel()
+                started_s = asyncio.get_running_loop().time()
+                task.cancel()
+                results = await asyncio.gather(task, watch, return_exceptions=True)
+                took_s = asyncio.get_running_loop().time() - started_s
+                await plug.unplug()
+            assert isinstance(results[0], asyncio.CancelledError), results[0]
+            assert took_s < BACK_S
+            await run.until(lambda: {task for task in asyncio.all_tasks() if not _grpcs(task)} <= before, BACK_S)
 
 
 def _grpcs(task: "asyncio.Task[Any]") -> bool:

@@ -13,10 +13,13 @@ import pytest
 from drivers import registry
 from drivers.contract import CodeReport, DeviceFault, DeviceReport, Down, Up
 from drivers.scanners.camera import process, worker
-from drivers.scanners.camera.codec import CameraSettings, Order, encode_order
+from drivers.scanners.camera.codec import CameraSettings
 from drivers.scanners.camera.process import shared_process
 from drivers.simulated.camera import SimulatedCamera
 from drivers.simulated.line_scanner import SimulatedLineScanner
+from drivers.worker import process as supervision
+from drivers.worker.child import NICENESS
+from drivers.worker.codec import Order, encode_order
 from tests.drivers.scanner_bench import CODE, bench
 from tests.support.pictures import idle
 from tests.support.stream_camera import StreamCamera
@@ -82,7 +85,7 @@ def test_codes_shown_to_two_cameras_come_from_one_process(tmp_path: Path) -> Non
             await until(lambda: all(scanner.is_up for scanner in scanners))
             pid = shared_process().pid
             assert pid
-            assert os.getpriority(os.PRIO_PROCESS, pid) == min(os.getpriority(os.PRIO_PROCESS, 0) + worker.NICENESS, 19)
+            assert os.getpriority(os.PRIO_PROCESS, pid) == min(os.getpriority(os.PRIO_PROCESS, 0) + NICENESS, 19)
             await cameras[0].scan(CODE)
             await cameras[1].scan(bytes(range(256)))
             await cameras[0].scan(CODE)
@@ -164,7 +167,7 @@ def test_a_process_that_hangs_is_killed_and_started_again(tmp_path: Path, monkey
         async with running(scanner):
             await until(lambda: scanner.is_up)
             with monkeypatch.context() as patience:
-                patience.setattr(process, "SILENT_S", 0.5)
+                patience.setattr(supervision, "SILENT_S", 0.5)
                 await camera.scan(CODE)
                 await until(lambda: scanner.codes)  # the wait for what follows this code is the short one
                 hung = shared_process().pid
@@ -193,7 +196,7 @@ def test_a_process_that_never_works_is_said_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: Sequence[str], why: str
 ) -> None:
     """Down once while it is tried again and again, Up when it works at last."""
-    monkeypatch.setattr(process, "RESTART_S", (0.01,))
+    monkeypatch.setattr(supervision, "RESTART_S", (0.01,))
     scanner, starts = Scanner(source=f"{tmp_path}/"), 0
     working, start = process.COMMAND, asyncio.create_subprocess_exec
 

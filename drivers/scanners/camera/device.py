@@ -5,8 +5,9 @@ from dataclasses import replace
 
 from drivers.contract import CodeReport, DeviceFault, Down, ReportSink, Up
 from drivers.registry import SettingError, SettingValue
-from drivers.scanners.camera.codec import CameraSettings, Kind, Message, Order, decode_count, encode_order
+from drivers.scanners.camera.codec import CameraSettings, Kind, decode_count
 from drivers.scanners.camera.process import shared_process
+from drivers.worker.codec import Message, Order, encode_order
 
 _FAULTS = frozenset(DeviceFault)
 

@@ -1,90 +1,22 @@
-"""The camera process: `python -m drivers.scanners.camera.worker`. All cameras of a controller, away from its lanes.
-
-A crash in OpenCV or a decoder ends this process and no lane; it is niced, so that lanes come first. Orders come on
-stdin, messages go to stdout (codec.py), nothing else is written anywhere. It ends when stdin closes: its controller is
-gone.
-"""
+"""The camera process: `python -m drivers.scanners.camera.worker`. All cameras of a controller, away from its lanes."""
 
 import os
-import sys
 import threading
 import time
-from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 from drivers.contract import DeviceFault
-from drivers.scanners.camera.codec import (
-    ORDER_BYTES_MAX,
-    PAYLOAD_BYTES_MAX,
-    BrokenStreamError,
-    CameraSettings,
-    Kind,
-    Message,
-    Order,
-    decode_order,
-    encode,
-    encode_count,
-)
+from drivers.scanners.camera.codec import CameraSettings, Kind, encode_count
 from drivers.scanners.same_code import SameCode
+from drivers.worker.child import CannotStartError, Condition, Voice, serve
+from drivers.worker.codec import PAYLOAD_BYTES_MAX
 
 if TYPE_CHECKING:
     from drivers.scanners.camera.frames import Source
 
-NICENESS = 10
-BEAT_S = 1.0
 STALLED_S = 10.0  # a camera that gives no frame for so long is down, even if its driver hangs and says nothing
 REOPEN_S = (0.2, 0.5)  # at most 0.5 s, so that a lane is back within 2 s of its camera
-FAILED_STATUS = 70  # EX_SOFTWARE of sysexits.h
-
-
-class Voice:
-    """Writes messages of all threads, one at a time."""
-
-    def __init__(self, out: BinaryIO) -> None:
-        self._out = out
-        self._lock = threading.Lock()
-
-    def say(self, kind: Kind, camera: int = 0, body: bytes = b"") -> None:
-        """Say one thing; the process ends when nobody listens."""
-        with self._lock:
-            try:
-                self._out.write(encode(Message(kind, camera, body)))
-                self._out.flush()
-            except OSError:
-                os._exit(0)
-
-
-class Condition:
-    """Whether a camera works, said once a change."""
-
-    def __init__(self, camera: int, voice: Voice) -> None:
-        self._camera = camera
-        self._voice = voice
-        self._lock = threading.Lock()  # the camera's own thread and the watching one both say how it is
-        self._said = b""
-        self._fed_s = time.monotonic()
-
-    def up(self, detail: str) -> None:
-        """It gives frames."""
-        self._fed_s = time.monotonic()
-        self._say(Kind.UP, detail.encode())
-
-    def down(self, fault: DeviceFault, detail: str) -> None:
-        """It gives none."""
-        self._say(Kind.DOWN, f"{fault}:{detail}".encode())
-
-    def check(self) -> None:
-        """Say that it stalled, when it did."""
-        if time.monotonic() - self._fed_s > STALLED_S and self._said[:1] == bytes([Kind.UP]):
-            self.down(DeviceFault.SOURCE_UNREADABLE, f"no frame for {STALLED_S:.0f} s: check camera and network")
-
-    def _say(self, kind: Kind, body: bytes) -> None:
-        with self._lock:
-            said = bytes([kind]) + body
-            if said != self._said:
-                self._said = said
-                self._voice.say(kind, self._camera, body)
+_STALLED = DeviceFault.SOURCE_UNREADABLE, f"no frame for {STALLED_S:.0f} s: check camera and network"
 
 
 class Camera:
@@ -95,7 +27,7 @@ class Camera:
         from drivers.scanners.camera.decode import Decoder
         from drivers.scanners.camera.frames import FrameQueue, open_source
 
-        self.condition = Condition(number, voice)
+        self.condition = Condition(number, voice, STALLED_S, _STALLED)
         self._number = number
         self._voice = voice
         self._source: Source = open_source(settings)
@@ -151,64 +83,13 @@ class Camera:
                 self._voice.say(Kind.CODE_GB18030 if code.gb18030 else Kind.CODE, self._number, code.payload)
 
 
-class Worker:
-    """All cameras by their number."""
-
-    def __init__(self, voice: Voice) -> None:
-        self._voice = voice
-        self._cameras: dict[int, Camera] = {}
-
-    def obey(self, order: Order) -> None:
-        """Start or stop a camera."""
-        if camera := self._cameras.pop(order.camera, None):
-            camera.stop()
-        if order.settings is None:
-            return
-        try:
-            camera = Camera(order.camera, order.settings, self._voice)
-        except ImportError as error:
-            fault = f"{DeviceFault.LIBRARY_MISSING}:{error.name} cannot be imported: install it again"
-            self._voice.say(Kind.DOWN, order.camera, fault.encode())
-            return
-        self._cameras[order.camera] = camera
-        camera.start()
-
-    def beat(self) -> None:
-        """Say that this process lives, and look after its cameras, for ever."""
-        while True:
-            self._voice.say(Kind.BEAT)
-            for camera in list(self._cameras.values()):
-                camera.check()
-            time.sleep(BEAT_S)
-
-    def fail(self, error: type[BaseException], traceback: TracebackType | None) -> None:
-        """An error of ours: say its type and place, never its text, and end. The controller starts us again."""
-        while traceback and traceback.tb_next:
-            traceback = traceback.tb_next
-        place = f"{Path(traceback.tb_frame.f_code.co_filename).name}:{traceback.tb_lineno}" if traceback else "?"
-        for number in list(self._cameras):
-            self._voice.say(Kind.DOWN, number, f"{DeviceFault.WORKER_LOST}:{error.__name__} at {place}".encode())
-        os._exit(FAILED_STATUS)
-
-
-def main() -> None:
-    """Run until stdin closes."""
-    os.nice(NICENESS)
-    # OpenCV and FFmpeg print where they like; only messages of ours may go to the controller.
-    voice = Voice(os.fdopen(os.dup(sys.stdout.fileno()), "wb"))
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    _bound_libraries()
-    worker = Worker(voice)
-    threading.excepthook = lambda failed: worker.fail(failed.exc_type, failed.exc_traceback)
-    threading.Thread(target=worker.beat, daemon=True).start()
+def make(number: int, settings: CameraSettings, voice: Voice) -> Camera:
+    """A camera. Raises CannotStartError when a library is missing."""
     try:
-        while line := sys.stdin.buffer.readline(ORDER_BYTES_MAX):
-            worker.obey(decode_order(line))
-    except BrokenStreamError:
-        os._exit(FAILED_STATUS)
-    except Exception as error:
-        worker.fail(type(error), error.__traceback__)
-    os._exit(0)  # native threads may hang in a dead camera
+        return Camera(number, settings, voice)
+    except ImportError as error:
+        text = f"{error.name} cannot be imported: install it again"
+        raise CannotStartError(DeviceFault.LIBRARY_MISSING, text) from error
 
 
 def _bound_libraries() -> None:
@@ -223,4 +104,4 @@ def _bound_libraries() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    serve(make, CameraSettings, _bound_libraries)

@@ -1,0 +1,1 @@
+"""Card readers over PC/SC: contactless readers on USB with pcscd, by pyscard."""
