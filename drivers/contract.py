@@ -73,6 +73,7 @@ class Vitals:
 
     took_s: tuple[float, ...] = ()  # of each answered command, from its bytes to its answer, in seconds
     errors: tuple[DeviceFault, ...] = ()  # of each that failed and did not bring the device down
+    frames_skipped: int = 0  # of a camera: a newer frame had come; many mean too many cameras for this machine
 
 
 @dataclass(frozen=True, slots=True)

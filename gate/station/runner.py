@@ -161,6 +161,8 @@ class LaneRunner:
             device.last_good = now
         for seconds in took_s:
             metrics.device_command(self.id, name, seconds)
+        if isinstance(said, contract.Vitals) and said.frames_skipped:
+            metrics.frames_skipped(self.id, name, said.frames_skipped)
         for fault in errors:
             metrics.device_error(self.id, name, fault)
         device.errors += len(errors)

@@ -13,14 +13,15 @@ from drivers.scanners.camera.codec import (
     PAYLOAD_BYTES_MAX,
     BrokenStreamError,
     CameraSettings,
+    FrameCounts,
     Kind,
     Message,
     Messages,
     Order,
-    decode_count,
+    decode_counts,
     decode_order,
     encode,
-    encode_count,
+    encode_counts,
     encode_order,
 )
 
@@ -73,17 +74,18 @@ def test_what_is_no_message_is_refused_without_waiting_for_more(garbage: bytes) 
 
 
 @pytest.mark.parametrize(("count", "body"), [(0, "00000000"), (258, "00000102"), (1 << 40, "ffffffff")])
-def test_a_count_is_four_bytes_and_never_overflows(count: int, body: str) -> None:
-    """Skipped frames, big-endian; more than fit are as many as fit."""
-    assert encode_count(count) == bytes.fromhex(body)
-    assert decode_count(bytes.fromhex(body)) == min(count, 0xFFFFFFFF)
+def test_counts_are_four_bytes_each_and_never_overflow(count: int, body: str) -> None:
+    """Skipped frames, then broken pictures, big-endian; more than fit are as many as fit."""
+    assert encode_counts(FrameCounts(count, 7)) == bytes.fromhex(body + "00000007")
+    assert encode_counts(FrameCounts(7, count)) == bytes.fromhex("00000007" + body)
+    assert decode_counts(bytes.fromhex(body + "00000007")) == FrameCounts(min(count, 0xFFFFFFFF), 7)
 
 
-@pytest.mark.parametrize("body", [b"", b"\0\0\1", b"\0\0\0\0\1"])
-def test_a_count_of_another_size_is_refused(body: bytes) -> None:
-    """It is no message of ours."""
+@pytest.mark.parametrize("body", [b"", b"\0\0\1", b"\0\0\0\1", b"\0" * 9])
+def test_counts_of_another_size_are_refused(body: bytes) -> None:
+    """They are no message of ours."""
     with pytest.raises(BrokenStreamError):
-        decode_count(body)
+        decode_counts(body)
 
 
 def test_a_body_that_is_too_long_is_not_sent() -> None:

@@ -8,10 +8,10 @@ from drivers.scanners.camera.codec import (
     Message,
     Messages,
     Order,
-    decode_count,
+    decode_counts,
     decode_order,
     encode,
-    encode_count,
+    encode_counts,
     encode_order,
 )
 from tests.fuzz.mutate import altered
@@ -50,11 +50,11 @@ def _listen(data: bytes) -> None:
 
 def _count(body: bytes) -> None:
     try:
-        count = decode_count(body)
+        counts = decode_counts(body)
     except BrokenStreamError:
-        assert len(body) != 4
+        assert len(body) != 8
         return
-    assert encode_count(count) == body
+    assert encode_counts(counts) == body
 
 
 def _obey(line: bytes) -> None:

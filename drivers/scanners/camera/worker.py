@@ -19,12 +19,13 @@ from drivers.scanners.camera.codec import (
     PAYLOAD_BYTES_MAX,
     BrokenStreamError,
     CameraSettings,
+    FrameCounts,
     Kind,
     Message,
     Order,
     decode_order,
     encode,
-    encode_count,
+    encode_counts,
 )
 from drivers.scanners.same_code import SameCode
 
@@ -64,10 +65,11 @@ class Condition:
         self._lock = threading.Lock()  # the camera's own thread and the watching one both say how it is
         self._said = b""
         self._fed_s = time.monotonic()
+        self._fed = False  # since `gave_frames` was last asked
 
     def up(self, detail: str) -> None:
         """It gives frames."""
-        self._fed_s = time.monotonic()
+        self._fed_s, self._fed = time.monotonic(), True
         self._say(Kind.UP, detail.encode())
 
     def down(self, fault: DeviceFault, detail: str) -> None:
@@ -78,6 +80,11 @@ class Condition:
         """Say that it stalled, when it did."""
         if time.monotonic() - self._fed_s > STALLED_S and self._said[:1] == bytes([Kind.UP]):
             self.down(DeviceFault.SOURCE_UNREADABLE, f"no frame for {STALLED_S:.0f} s: check camera and network")
+
+    def gave_frames(self) -> bool:
+        """Whether it gave any since this was last asked."""
+        fed, self._fed = self._fed, False
+        return fed
 
     def _say(self, kind: Kind, body: bytes) -> None:
         with self._lock:
@@ -115,10 +122,11 @@ class Camera:
         self._frames.close()
 
     def check(self) -> None:
-        """Once a beat: say that it stalled, and how many frames were skipped."""
+        """Once a beat: say that it stalled or, while it gives frames, what became of those that were not decoded."""
         self.condition.check()
-        if skipped := self._frames.skipped():
-            self._voice.say(Kind.SKIPPED, self._number, encode_count(skipped))
+        if self.condition.gave_frames():
+            counts = FrameCounts(self._frames.skipped(), self._source.broken())
+            self._voice.say(Kind.COUNTS, self._number, encode_counts(counts))
 
     def _grab(self) -> None:
         from drivers.scanners.camera.frames import SourceLostError
