@@ -17,7 +17,8 @@ from drivers.transport import PortError
 
 # All speeds of the slowest, with silence after each question, and room for drivers to come.
 IDENTIFY_S = 15.0
-_KINDS = ("card-reader", "turnstile", "code-scanner")  # engines last: silence is all that most of them answer
+# In this order: what answers at once first. Engines are asked after turnstiles, for most of them answer nothing.
+_KINDS = ("card-reader", "turnstile", "code-scanner", "thermometer", "prompt")
 _BY_ID = Path("/dev/serial/by-id")
 
 
@@ -30,16 +31,18 @@ class Tried:
     trouble: str = ""  # why it could not ask
 
 
-def askers() -> list[registry.DriverInfo]:
-    """The drivers that can tell their devices by asking, in the order in which they are let."""
+def askers(port: str = "") -> list[registry.DriverInfo]:
+    """The drivers that can tell their devices by asking, at this kind of port, in the order in which they are let."""
     able = [info for info in registry.drivers().values() if info.probe]
+    if port.startswith("udp:"):
+        able = [info for info in able if "udp" in info.ports]
     return sorted(able, key=lambda info: (_KINDS.index(info.kind), info.name))
 
 
 async def find(port: str) -> list[Tried]:
     """What each driver found at `port`; the last one is the one that knew, if any did. Raises PortError."""
     tries: list[Tried] = []
-    for info in askers():
+    for info in askers(port):
         tries.append(await _try(info, port))
         if tries[-1].says:
             break

@@ -67,6 +67,7 @@ class DriverInfo:
     settings: Mapping[str, Setting]
     knobs: Mapping[str, Setting]  # what `simulate` may be told, with the faults of its cable
     bus: str = ""  # drivers of one bus may share a port, each with its own unit address; "" none
+    ports: tuple[str, ...] = ("pty", "tcp")  # kinds of port; a serial line is one to a pty, udp the third
 
 
 @functools.cache
@@ -99,6 +100,7 @@ def _parse(raw: dict[str, Any], kind: str, package: str) -> DriverInfo:
         settings=settings,
         knobs={**_parse_settings(raw.get("knobs", {})), **wire},
         bus=head.get("bus", ""),
+        ports=tuple(head.get("ports", ("pty", "tcp"))) if "port" in settings else (),
     )
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from drivers import registry
 from drivers.contract import Answer, DeviceReport, Direction, Down, Up, Vitals
-from tests.conformance.plug import BACK_S, CASE_NAMES, CASES, START_S, Plug, Run, build
+from tests.conformance.plug import CASE_NAMES, CASES, START_S, Plug, Run, build
 
 pytestmark = pytest.mark.parametrize(("info", "kind"), CASES, ids=CASE_NAMES)
 # What is never asked has no answer to time: whatever it says means that it is well, and no more.
@@ -23,7 +23,7 @@ async def _moved(device: object) -> None:
 
 
 def test_it_tells_how_its_questions_go(info: registry.DriverInfo, kind: str, tmp_path: Path) -> None:
-    """Vitals with the time of its answers while it works, never before it is up; of what is never asked, that it spoke."""
+    """Vitals with the time of its answers while it works, never before it is up; or, never asked, it speaks."""
 
     async def story() -> None:
         plug, run = Plug(info, kind, tmp_path), Run()

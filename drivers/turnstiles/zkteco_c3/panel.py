@@ -33,7 +33,7 @@ from drivers.vitals import VitalSigns
 STOP_S = 0.5  # to say good-bye; a stopping controller waits for all its lanes
 OLD_LOOKS_MAX = 64  # looks for events of before we came; a panel that has more to tell tells them as new
 PASSWORD_MAX = 32  # bytes; a longer file is no password
-_ASKED = b"~SerialNumber,DeviceName,FirmVer,LockCount"
+ASKED = b"~SerialNumber,DeviceName,FirmVer,LockCount"
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +201,7 @@ class Panel:
         self._session, self._frames = Session(), Frames()
         self._link = await open_link(self._port)
         await self._log_in(_password(self.line.password_file))
-        told = parameters(await self._ask(Command.PARAMETERS, _ASKED))
+        told = parameters(await self._ask(Command.PARAMETERS, ASKED))
         for door in list(self.doors):
             for operation in door.standing():
                 await self._ask(Command.CONTROL, operation)
@@ -213,7 +213,7 @@ class Panel:
         self._ready = True
         if not self._up:
             count = told.get("LockCount", "")
-            self._up = _detail(told), int(count) if count.isdigit() else 0, told.get("~SerialNumber", "")
+            self._up = detail_of(told), int(count) if count.isdigit() else 0, told.get("~SerialNumber", "")
             for door in list(self.doors):
                 door.up(*self._up)
 
@@ -273,7 +273,8 @@ def _password(path: str) -> bytes:
     return password
 
 
-def _detail(told: dict[str, str]) -> str:
+def detail_of(told: dict[str, str]) -> str:
+    """Model, firmware and serial number, as far as they are told."""
     names = ("DeviceName", "FirmVer", "~SerialNumber")
     return " ".join(filter(None, (told.get(name, "") for name in names))) or "C3 panel"
 
