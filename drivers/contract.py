@@ -221,6 +221,12 @@ class NormallyOpen(Turnstile, Protocol):
     async def refuse(self) -> Answer:
         """Close for a while, on nobody, then stand open again; a release opens at once. Refused in an emergency."""
 
+    async def stand_closed(self) -> Answer:
+        """Close, on nobody, until `stand_open`, a release, a hold or an emergency; stand open when nobody drives it."""
+
+    async def stand_open(self) -> Answer:
+        """Stand open at rest again."""
+
 
 class Thermometer(Device, Protocol):
     """Reports `Temperature` as long as somebody stands before it; takes no commands."""

@@ -72,6 +72,16 @@ class Refuse:
 
 
 @dataclass(frozen=True, slots=True)
+class StandClosed:
+    """Keep a gate closed that stands open at rest: its lane is closed. Never commanded during an emergency."""
+
+
+@dataclass(frozen=True, slots=True)
+class StandOpen:
+    """Let such a gate stand open at rest again."""
+
+
+@dataclass(frozen=True, slots=True)
 class Show:
     """Set the lane's sign: a verdict and its reason, or ready for the next passenger when both are None."""
 
@@ -104,4 +114,5 @@ class WriteRecord:
     record: PassageRecord
 
 
-Command = FindStatus | AskIssuers | Release | HoldOpen | EndHold | Refuse | Show | Say | WakeAt | WriteRecord
+Barring = Refuse | StandClosed | StandOpen
+Command = FindStatus | AskIssuers | Release | HoldOpen | EndHold | Barring | Show | Say | WakeAt | WriteRecord

@@ -98,6 +98,7 @@ class Lane:
         self._told_to_wait: set[Direction] = set()
         self.barrier.emergency = emergency  # of before a restart: it holds until it is reset by hand
         self.barrier.held_by_us = has_turnstile and mode is LaneMode.FREE
+        self.barrier.kept_closed = mode is LaneMode.CLOSED
         if emergency or self.barrier.held_by_us:
             self.barrier.state = BarrierState.HELD_OPEN
 
@@ -426,6 +427,7 @@ class Lane:
     def _mode_set(self, event: events.ModeSet, now: Moment) -> list[Command]:
         mode = self.mode = event.mode
         self.barrier.held_by_us = self.has_turnstile and mode is LaneMode.FREE
+        self.barrier.kept_closed = mode is LaneMode.CLOSED
         commands: list[Command] = []
         if mode is LaneMode.FREE:
             commands += self._step(FrontTrigger.OPENED, event, now)

@@ -6,7 +6,7 @@ call on the event loop, without waiting, so lanes cannot hold each other up and 
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
 from typing import cast
 
 from drivers import contract, registry
@@ -306,6 +306,10 @@ class LaneRunner:
                 self._start(self._hold(False))
             case commands.Refuse():
                 self._start(self._refuse())
+            case commands.StandClosed():
+                self._start(self._stand(True))
+            case commands.StandOpen():
+                self._start(self._stand(False))
             case commands.Show(side=None):
                 self._sign = command
                 self._prompts.show(command)
@@ -350,19 +354,32 @@ class LaneRunner:
         self.handle(_ANSWERED[answer](command.grant), self._services.clock.now())
 
     async def _hold(self, hold: bool) -> None:
-        turnstile = self._barrier()
+        turnstile, barrier = self._barrier(), self.core.barrier
+        act = turnstile.hold_open if hold else turnstile.end_hold
+        what = "hold open" if hold else "end hold"
+        await self._insist(what, act, lambda: barrier.held_by_us is hold and not self.core.emergency)
+
+    async def _stand(self, closed: bool) -> None:
+        turnstile, barrier = cast(contract.NormallyOpen, self._barrier()), self.core.barrier
+        act = turnstile.stand_closed if closed else turnstile.stand_open
+        await self._insist("stand closed" if closed else "stand open", act, lambda: barrier.stands_closed is closed)
+
+    async def _insist(
+        self, what: str, act: Callable[[], Awaitable[contract.Answer]], wanted: Callable[[], bool]
+    ) -> None:
+        """Command it until it is accepted, or not wanted any more."""
         for _ in range(HOLD_TRIES_MAX):
             try:
-                answer = await (turnstile.hold_open() if hold else turnstile.end_hold())
+                answer = await act()
             except Exception as error:
-                log.error("lane %s: hold failed: %s", self.id, type(error).__name__)
+                log.error("lane %s: %s failed: %s", self.id, what, type(error).__name__)
                 answer = contract.Answer.UNKNOWN
             if answer is contract.Answer.ACCEPTED:
                 return
-            log.warning("lane %s: %s was answered %s", self.id, "hold open" if hold else "end hold", answer)
+            log.warning("lane %s: %s was answered %s", self.id, what, answer)
             await asyncio.sleep(HOLD_AGAIN_S)
-            if self.core.barrier.held_by_us is not hold or self.core.emergency:
-                return  # not wanted any more
+            if not wanted():
+                return
 
     async def _refuse(self) -> None:
         turnstile = cast(contract.NormallyOpen, self._barrier())
