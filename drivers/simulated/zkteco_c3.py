@@ -16,6 +16,7 @@ OK, NO = 0xC8, 0xC9
 NO_SUCH_COMMAND, WRONG_PASSWORD, WRONG_VALUE = 0xF3, 0xF2, 0xFF
 REMOTE_OPENED, REMOTE_CLOSED, OPENED, CLOSED, INPUT_OPEN, INPUT_SHORTED = 8, 9, 200, 201, 220, 221
 STATUS = 255
+SERIAL = "DDG8130016092200401"
 TIME = 0x2DDA89CC  # of every record: 2023-12-07 in the panel's own count
 
 
@@ -35,6 +36,7 @@ class SimulatedC3(SimulatedGate):
         self.sessions = sessions
         self.text = text  # logs in lines of text
         self.password = b""
+        self.serial = SERIAL
         self.doors = DOORS
         self.exit_door = 2
         self.opened: list[tuple[int, int]] = []  # door and seconds of every output operation
@@ -120,7 +122,7 @@ class SimulatedC3(SimulatedGate):
 
     def _parameters(self, names: bytes) -> bytes:
         known = {
-            "~SerialNumber": "DDG8130016092200401",
+            "~SerialNumber": self.serial,
             "DeviceName": "C3-400",
             "FirmVer": "AC Ver 4.3.4 Apr 27 2017",
             "LockCount": str(self.doors),

@@ -1,4 +1,4 @@
-"""A gate that stands open at rest and is kept closed: for how long, what opens it, and what it does when we are gone."""
+"""A gate that stands open at rest and is kept closed: how long, what opens it, and what it does without us."""
 
 import asyncio
 from pathlib import Path
