@@ -279,7 +279,8 @@ class Barrier:
         assert attempt.verdict is not None  # noqa: S101 - only a verdict or staff action makes a grant
         reason = attempt.verdict.reason
         release = Release(self.current.number, attempt.direction, self._within_s)
-        return [release, Show(VerdictKind.GRANT, reason, attempt.verdict), Say(reason)]
+        way = attempt.direction
+        return [release, Show(VerdictKind.GRANT, reason, attempt.verdict, to=way), Say(reason, to=way)]
 
     def _keep_waiting(self, now: Moment) -> list[Command]:
         # The sign stays the walking person's; the waiting one is told to go when it is their turn.

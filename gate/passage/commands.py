@@ -90,6 +90,7 @@ class Show:
     because: Verdict | None = None  # the decision that is shown: its rule's words, its issuer, how old its word is
     reference: str = ""  # correction reference that the passenger may read to 12345 (R12)
     side: Direction | None = None  # only what stands on this side of a two-way lane; None: the lane's sign
+    to: Direction | None = None  # on which side of the lane the person stands whom it is about; None: everybody
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +99,7 @@ class Say:
 
     reason: Reason
     side: Direction | None = None  # only on this side of a two-way lane; None: to the person being served
+    to: Direction | None = None  # on which side that person stands; None: everybody
 
 
 @dataclass(frozen=True, slots=True)

@@ -91,7 +91,8 @@ class LaneRunner:
         self.far = FarLane(settings) if settings.remote else None
         self._devices = [DeviceRunner(each, _side(settings, each), self._device(each)) for each in settings.devices]
         self._turnstile = next((d for d in self._devices if d.settings.kind == "turnstile"), None)
-        self._prompts = Prompts(self.id, [d.device for d in self._devices if d.settings.kind == "prompt"])
+        prompts = [d for d in self._devices if d.settings.kind == "prompt"]
+        self._prompts = Prompts(self.id, [(d.device, _own_side(d.settings)) for d in prompts])
         self._warmth = Thermometry()
         self._sign = commands.Show(*core.resting_sign)
         self._prompts.show(self._sign)
@@ -314,9 +315,9 @@ class LaneRunner:
                 self._sign = command
                 self._prompts.show(command)
             case commands.Show():
-                pass  # of one side alone: the lane's one sign, and its lamps, are the served person's
-            case commands.Say(reason=reason):
-                self._prompts.say(reason)
+                self._prompts.show(command)  # of one side alone: the lane's one sign is the served person's
+            case commands.Say():
+                self._prompts.say(command)
             case commands.WakeAt(mono_s=mono_s):
                 self._wake(mono_s, now)
             case commands.WriteRecord(record=record):
@@ -459,5 +460,10 @@ _ANSWERED: Mapping[contract.Answer, Callable[[int], events.Event]] = {
 
 def _side(lane: config.Lane, device: config.Device) -> Direction:
     """On which side of the lane the device is: its own setting, else the lane's direction; "both" alone means entry."""
-    side = device.settings.get("side") or lane.direction
-    return Direction.EXIT if side == "exit" else Direction.ENTRY
+    return _own_side(device) or (Direction.EXIT if lane.direction == "exit" else Direction.ENTRY)
+
+
+def _own_side(device: config.Device) -> Direction | None:
+    """The side that its own setting names."""
+    side = device.settings.get("side")
+    return Direction(str(side)) if side else None
