@@ -86,6 +86,7 @@ class LaneRunner:
         self.id = settings.id
         self.core = core
         self._services = services
+        self._settings = settings
         self.direction = settings.direction
         self.default_direction = Direction.EXIT if settings.direction == "exit" else Direction.ENTRY
         self.far = FarLane(settings) if settings.remote else None
@@ -425,6 +426,8 @@ class LaneRunner:
             sign_reason="" if reason is None else str(reason),
             sign=None if reason is None else self._sign_state(reason, self._sign),
             occupied=self._occupied,
+            release_within_s=self._settings.release_within_s if self.core.has_turnstile else 0.0,
+            normally_open=self._settings.normally_open,
         )
 
     def _sign_state(self, reason: Reason, shown: commands.Show) -> SignState:

@@ -28,7 +28,7 @@ from gate.passage.commands import (
     StandOpen,
     WriteRecord,
 )
-from gate.passage.lane import Lane
+from gate.passage.lane import Lane, LaneTimes
 from gate.passage.pairing import FrontState
 from gate.passage.record import PassageRecord
 from gate.policy.question import Circumstances, Presented, Question
@@ -49,17 +49,20 @@ class _Scene:
     normally_open: bool = False
     mode: LaneMode = LaneMode.BOTH
     answers: bool = True
+    within_s: float = 8.0
     now: Moment = START
     signs: dict[Direction | None, Reason | None] = field(default_factory=lambda: {None: None, ENTRY: None, EXIT: None})
     said: list[tuple[Reason, Direction | None]] = field(default_factory=list)
     releases: list[Direction] = field(default_factory=list)
+    lives_s: list[float] = field(default_factory=list)
     closings: int = 0
     stands: list[str] = field(default_factory=list)
     records: list[PassageRecord] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         ids = (f"passage {n}" for n in itertools.count())
-        self.lane = Lane("A1", self.mode, RULES, Claims(), ids.__next__, normally_open=self.normally_open)
+        times = LaneTimes(release_within_s=self.within_s)
+        self.lane = Lane("A1", self.mode, RULES, Claims(), ids.__next__, times=times, normally_open=self.normally_open)
 
     def see(self, event: events.Event, after_s: float = 0.0) -> None:
         self.now = self.now.plus(after_s)
@@ -83,8 +86,9 @@ class _Scene:
                 self.signs[side] = reason
             case Say(reason=reason, side=side):
                 self.said.append((reason, side))
-            case Release(direction=direction):
+            case Release(direction=direction, within_s=within_s):
                 self.releases.append(direction)
+                self.lives_s.append(within_s)
             case Refuse():
                 self.closings += 1
             case StandClosed() | StandOpen():
@@ -193,6 +197,17 @@ def test_the_waiting_side_s_sign_says_open_in_an_emergency() -> None:
     scene.card(2, EXIT)
     scene.see(events.EmergencySeen(True), 0.1)
     assert scene.signs[None] is scene.signs[EXIT] is Reason.EMERGENCY_OPEN
+
+
+def test_a_wide_lane_waits_as_long_as_it_is_set_to() -> None:
+    """Its release lives so long for the turnstile, and lapses then and not before."""
+    scene = _Scene(within_s=20.0)
+    scene.card(1, ENTRY)
+    assert scene.lives_s == [20.0]
+    scene.see(events.TimeReached(), 19.9)
+    assert scene.records == []
+    scene.see(events.TimeReached(), 0.1)
+    assert [record.outcome for record in scene.records] == ["LAPSED"]
 
 
 # --- lanes that stand open -------------------------------------------------------------------------------------------

@@ -45,7 +45,7 @@ def signs(told: Sequence[Told]) -> list[Sign]:
 
 
 def test_each_side_is_told_what_concerns_it() -> None:
-    """A green entry and an exit that waits: the lane's own lamp is the walking one's, and who waits is told when to come."""
+    """A green entry and an exit that waits: the shared lamp is the walker's; who waits is told when."""
     told = entry, exit_, both = Told(), Told(), Told()
     prompts = Prompts("A1", [(entry, ENTRY), (exit_, EXIT), (both, None)])
     prompts.show(Show(VerdictKind.GRANT, Reason.STATUS_GREEN, to=ENTRY))
