@@ -129,5 +129,6 @@ def take(buffer: bytearray, unit: int | None) -> bytes | None:
 
 async def simulate(port: str, options: Mapping[str, str]) -> None:
     """`gate devices simulate tpw-321asp`, on udp:HOST:PORT too: everybody who is released walks through."""
-    gate = SimulatedTpw(int(options["unit"]) if "unit" in options else None, knobs_of(options))
+    knobs = knobs_of(options, "stuck_passage", "refuse", "lose_answer")
+    gate = SimulatedTpw(int(options["unit"]) if "unit" in options else None, knobs)
     await everybody_walks("tpw-321asp", port, gate.session, gate)
