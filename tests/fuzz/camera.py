@@ -33,7 +33,8 @@ def fuzz(data: bytes) -> None:
         _listen(stream)
     for line in (data, altered(_ORDERS, data), b'{"camera": ' + data):
         _obey(line)
-    _count(data)
+    for body in (data, data[:8].ljust(8, b"\0")):
+        _count(body)
     _say(Message(Kind.CODE, len(data), data * 20))
     _order(Order(len(data), CameraSettings(data.decode("latin-1") * 20)))
 
