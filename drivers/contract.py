@@ -73,6 +73,7 @@ class Vitals:
 
     took_s: tuple[float, ...] = ()  # of each answered command, from its bytes to its answer, in seconds
     errors: tuple[DeviceFault, ...] = ()  # of each that failed and did not bring the device down
+    frames_skipped: int = 0  # of a camera: a newer frame had come; many mean too many cameras for this machine
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,6 +220,12 @@ class NormallyOpen(Turnstile, Protocol):
 
     async def refuse(self) -> Answer:
         """Close for a while, on nobody, then stand open again; a release opens at once. Refused in an emergency."""
+
+    async def stand_closed(self) -> Answer:
+        """Close, on nobody, until `stand_open`, a release, a hold or an emergency; stand open when nobody drives it."""
+
+    async def stand_open(self) -> Answer:
+        """Stand open at rest again."""
 
 
 class Thermometer(Device, Protocol):

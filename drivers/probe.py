@@ -17,7 +17,8 @@ from drivers.transport import PortError
 
 # All speeds of the slowest, with silence after each question, and room for drivers to come.
 IDENTIFY_S = 15.0
-_KINDS = ("card-reader", "turnstile", "code-scanner")  # engines last: silence is all that most of them answer
+# In this order: what answers at once first. Engines are asked after turnstiles, for most of them answer nothing.
+_KINDS = ("card-reader", "turnstile", "code-scanner", "thermometer", "prompt")
 _BY_ID = Path("/dev/serial/by-id")
 
 
@@ -32,8 +33,11 @@ class Tried:
 
 def askers(port: str = "") -> list[registry.DriverInfo]:
     """The drivers that can tell their devices at such a port by asking, in the order in which they are let."""
-    named = port.startswith("pcsc:")  # a reader's name, which no other driver can open
-    able = [info for info in registry.drivers().values() if info.probe and ("pcsc" in info.ports) is named]
+    able = [info for info in registry.drivers().values() if info.probe]
+    # A reader's name and a datagram's address are no port that every driver can open.
+    kind = port.partition(":")[0]
+    named = kind == "pcsc"
+    able = [info for info in able if ("pcsc" in info.ports) is named and (kind != "udp" or "udp" in info.ports)]
     return sorted(able, key=lambda info: (_KINDS.index(info.kind), info.name))
 
 

@@ -61,13 +61,13 @@ class DriverInfo:
     package: str
     simulator: str  # module with `simulate(port, options)`; "" when there is none
     probe: str  # module with `identify(settings)`, which asks and changes nothing; "" when it cannot be told by asking
-    ports: tuple[str, ...]  # where it can stand: pty and tcp, unless it says otherwise
     asks: bool  # whether it asks its device anything at rest; else "up" says no more than that its port is open
     proved_by: tuple[str, ...]  # what ran against it: see PROOFS; tests/conformance/test_proofs.py holds it to that
     unproved: tuple[str, ...]  # what no source or device has confirmed
     settings: Mapping[str, Setting]
     knobs: Mapping[str, Setting]  # what `simulate` may be told, with the faults of its cable
     bus: str = ""  # drivers of one bus may share a port, each with its own unit address; "" none
+    ports: tuple[str, ...] = ("pty", "tcp")  # kinds of port; a serial line is one to a pty
 
 
 @functools.cache
@@ -94,13 +94,13 @@ def _parse(raw: dict[str, Any], kind: str, package: str) -> DriverInfo:
         package=package,
         simulator=head.get("simulator", ""),
         probe=head.get("probe", ""),
-        ports=tuple(head.get("ports", ("pty", "tcp"))),
         asks=head.get("asks", True),
         proved_by=tuple(head.get("proved_by", ())),
         unproved=tuple(head.get("unproved", ())),
         settings=settings,
         knobs={**_parse_settings(raw.get("knobs", {})), **wire},
         bus=head.get("bus", ""),
+        ports=tuple(head.get("ports", ("pty", "tcp"))) if "port" in settings else (),
     )
 
 

@@ -15,6 +15,7 @@ from gate.v1 import device_pb2, lane_pb2
 CONTENT_BYTES_MAX = 8192  # a card's block has 256 bytes, the largest QR symbol holds 2,953
 BITS_MAX = 65_535
 DETAIL_MAX = 200
+_UINT32_MAX = 0xFFFF_FFFF
 
 _DIRECTIONS = {
     contract.Direction.ENTRY: lane_pb2.DIRECTION_ENTRY,
@@ -89,8 +90,9 @@ def report_message(
     match said:
         case contract.Up(detail=detail, identity=identity):
             report.up.detail, report.up.identity = detail[:DETAIL_MAX], identity[:DETAIL_MAX]
-        case contract.Vitals(took_s=took_s, errors=errors):
+        case contract.Vitals(took_s=took_s, errors=errors, frames_skipped=frames_skipped):
             report.vitals.SetInParent()
+            report.vitals.frames_skipped = min(frames_skipped, _UINT32_MAX)
             for seconds in took_s[: contract.VITALS_MAX]:
                 set_duration(report.vitals.command_duration.add(), seconds)
             report.vitals.errors.extend(str(fault) for fault in errors[: contract.VITALS_MAX])
@@ -175,7 +177,8 @@ def _vitals(vitals: Any) -> contract.DeviceReport:
         errors = tuple(contract.DeviceFault(fault) for fault in vitals.errors[:most])
     except ValueError:
         raise WireError("vitals.errors", "is no fault that is known here: run the same version on both sides") from None
-    return contract.Vitals(tuple(seconds_of(each) for each in vitals.command_duration[:most]), errors)
+    took_s = tuple(seconds_of(each) for each in vitals.command_duration[:most])
+    return contract.Vitals(took_s, errors, vitals.frames_skipped)
 
 
 def _unread(unread: Any) -> contract.DeviceReport:

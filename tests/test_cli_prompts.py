@@ -1,6 +1,7 @@
 """`gate prompts make`: a track for whatever a lane may say, spoken by espeak-ng, and a table that the drivers read."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -38,9 +39,23 @@ def test_the_table_is_one_that_the_drivers_read() -> None:
     text = table(made, ["zh", "en"])
     assert parse_tracks(text) == {line.reason: Track(line.track, line.file) for line in made}
     assert "绿码，请通行" in text
-    red = next(line for line in made if line.reason == "STATUS_RED")
-    assert red.spoken["en"] == ("Red. You cannot pass", "Please speak to staff; to object call 12345")
+    unread = next(line for line in made if line.reason == "CARD_REMOVED")
+    assert unread.spoken["en"] == ("The card was taken away too soon", "Hold the card still until you hear the tone")
     assert _digits_apart("call 12345").split() == ["call", "1", "2", "3", "4", "5"]
+
+
+def test_no_voice_tells_anybody_s_health() -> None:
+    """Everybody around hears it: a green may be welcomed, and of all other findings one and the same thing is said."""
+    neutral = {"zh": ("请到工作人员处",), "en": ("Please go to the staff desk",)}
+    for line in lines(["zh", "en"]):
+        said = " ".join(text for texts in line.spoken.values() for text in texts).lower()
+        if line.reason == "STATUS_GREEN":
+            continue
+        assert not re.search(
+            r"\b(red|yellow|green|grey|fever|temperature|positive)\b|[红黄绿灰]码|体温|发热|审核", said
+        ), line
+        if line.reason.startswith("STATUS_") or line.reason == "TEMPERATURE_HIGH":
+            assert line.spoken == neutral, line
 
 
 def test_without_espeak_ng_the_command_says_what_to_install(tmp_path: Path) -> None:

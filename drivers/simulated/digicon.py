@@ -90,5 +90,5 @@ def _take(buffer: bytearray) -> bytes:
 
 async def simulate(port: str, options: Mapping[str, str]) -> None:
     """`gate devices simulate digicon-tx1500`: everybody who is released walks through, until cancelled."""
-    gate = SimulatedDigicon(knobs_of(options))
+    gate = SimulatedDigicon(knobs_of(options, "stuck_passage", "refuse", "lose_answer"))
     await everybody_walks("digicon-tx1500", port, gate.session, gate)

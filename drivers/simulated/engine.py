@@ -144,18 +144,10 @@ class SimulatedEngine:
 async def simulate(port: str, options: Mapping[str, str]) -> None:
     """`gate devices simulate engine-scanner`: a made-up Suishenma code every `every_s` seconds, until cancelled.
 
-    It answers the orders of every make. `stx=1` sends STX code ETX and repeats what is not acknowledged; `silent=1`,
-    `late_s=S`, `garbled=N` answers, `chunk=N` bytes a write, `noise=HEX` before every answer.
+    It answers the orders of every make.
     """
-    stx = options.get("stx") == "1"
-    knobs = EngineKnobs(
-        answer_s=float(options.get("late_s", "0")),
-        silent=options.get("silent") == "1",
-        garbled=int(options.get("garbled", "0")),
-        chunk=int(options.get("chunk", "0")),
-        noise_before=bytes.fromhex(options.get("noise", "")),
-        wants_ack_s=1.0 if stx else 0.0,
-    )
+    stx = options.get("stx") == "true"
+    knobs = EngineKnobs(wants_ack_s=1.0 if stx else 0.0)
     engine = SimulatedEngine(b"\x02" if stx else b"", b"\x03" if stx else b"\r\n", knobs)
     async with plug_at(port, engine.session) as plugged:
         print(f"engine-scanner on {plugged.spec}", flush=True)

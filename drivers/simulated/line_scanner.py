@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from drivers.simulated.ports import Session, plug_at
 
-# What engines answer to a question of their makers' manuals (drivers/scanners/line/probe.py names the pages).
+# What engines answer to a question of their makers' manuals (probe.py of engine and ssi name the pages).
 MAKERS: Mapping[str, Mapping[bytes, bytes]] = {
     "none": {},
     "honeywell": {b"\x16M\r232BAD?.": b"232BAD9\x06."},

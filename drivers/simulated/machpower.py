@@ -83,5 +83,5 @@ def take(buffer: bytearray) -> bytes:
 
 async def simulate(port: str, options: Mapping[str, str]) -> None:
     """`gate devices simulate machpower-eb`: releases are printed; nobody hears of passages."""
-    gate = SimulatedMachPower(int(options.get("unit", "1")), knobs_of(options))
+    gate = SimulatedMachPower(int(options.get("unit", "1")), knobs_of(options, "lose_answer"))
     await everybody_walks("machpower-eb", port, gate.session, gate)

@@ -147,7 +147,10 @@ class _UdpWriter:
 
 
 class UdpPort(SimulatedPort, asyncio.DatagramProtocol):
-    """A networked board on UDP: a session for each address that speaks to it, the latest `PEERS_MAX` of them."""
+    """A networked board on UDP: a session for each address that speaks to it, the latest `PEERS_MAX` of them.
+
+    Port 0 picks a free one and keeps it.
+    """
 
     def __init__(self, session: Session, host: str, port: int) -> None:
         self.spec = f"udp:{host}:{port}"
@@ -157,10 +160,12 @@ class UdpPort(SimulatedPort, asyncio.DatagramProtocol):
         self._peers: dict[tuple[str, int], tuple[asyncio.StreamReader, asyncio.Task[None]]] = {}
 
     async def plug(self) -> None:
-        """Listen."""
+        """Listen; the first time also learns the port number."""
         loop = asyncio.get_running_loop()
         transport, _ = await loop.create_datagram_endpoint(lambda: self, local_addr=self._address)
         self._transport = transport
+        self._address = transport.get_extra_info("sockname")[:2]
+        self.spec = "udp:{}:{}".format(*self._address)
 
     async def unplug(self) -> None:
         """Close the socket: whoever sends is refused."""

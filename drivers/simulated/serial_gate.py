@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import itertools
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Protocol
 
 from drivers.contract import Direction
@@ -87,14 +87,14 @@ class _Walkable(Protocol):
         """One person walks through."""
 
 
-def knobs_of(options: Mapping[str, str]) -> GateKnobs:
-    """Knobs by name, as `gate devices simulate --set NAME=VALUE` gives them. Raises ValueError for a wrong number."""
+_KNOBS = {"stuck_passage": "stuck", "refuse": "refuse", "lose_answer": "lose_answer"}
+
+
+def knobs_of(options: Mapping[str, str], *names: str) -> GateKnobs:
+    """The knobs called `names`, as `gate devices simulate --set NAME=true` turns them; the cable's are not ours."""
     knobs = GateKnobs()
-    for field in fields(GateKnobs):
-        if field.name in options:
-            text = options[field.name]
-            kind = type(getattr(knobs, field.name))
-            setattr(knobs, field.name, text in ("1", "true") if kind is bool else kind(text))
+    for name in names:
+        setattr(knobs, _KNOBS[name], options.get(name) == "true")
     return knobs
 
 

@@ -148,20 +148,10 @@ def _take_packet(buffer: bytearray) -> tuple[int, bytes] | None:
 
 
 async def simulate(port: str, options: Mapping[str, str]) -> None:
-    """`gate devices simulate ssi-scanner`: a made-up Suishenma code every `every_s` seconds, until cancelled.
-
-    `silent=1`, `deaf_to_acks=1` (retransmits), `raw=1`, `wrong_checksums=N`, `garbled=N`, `late_s=S`, `chunk=N`,
-    `part_bytes=N` (continuation packets), `noise=HEX` before every packet.
-    """
+    """`gate devices simulate ssi-scanner`: a made-up Suishenma code every `every_s` seconds, until cancelled."""
     knobs = SsiKnobs(
-        answer_s=float(options.get("late_s", "0")),
-        silent=options.get("silent") == "1",
-        deaf_to_acks=options.get("deaf_to_acks") == "1",
-        wrong_checksums=int(options.get("wrong_checksums", "0")),
-        garbled=int(options.get("garbled", "0")),
-        chunk=int(options.get("chunk", "0")),
-        noise_before=bytes.fromhex(options.get("noise", "")),
-        raw=options.get("raw") == "1",
+        deaf_to_acks=options.get("deaf_to_acks") == "true",
+        raw=options.get("raw") == "true",
         part_bytes=int(options.get("part_bytes", "250")),
     )
     scanner = SimulatedSsi(knobs)

@@ -2,18 +2,10 @@
 
 import asyncio
 from collections.abc import Mapping
-from typing import cast
 
 from drivers.contract import Direction
 from drivers.simulated.ports import Session
-from drivers.simulated.serial_gate import (
-    GateKnobs,
-    Line,
-    SimulatedGate,
-    everybody_walks,
-    knobs_of,
-    walk_for_ever,
-)
+from drivers.simulated.serial_gate import GateKnobs, Line, SimulatedGate, everybody_walks, knobs_of
 
 CONNECT, DONE, FAILED = 0xFF, 0x44, 0xF4
 MODE, PASSING, DELAY, ENTRY_COUNT, EXIT_COUNT, READ, SPEED, INFRARED = 0x41, 0x14, 0x18, 0x21, 0x22, 0x28, 0x42, 0x81
@@ -135,35 +127,8 @@ def take(buffer: bytearray, unit: int | None) -> bytes | None:
     return None
 
 
-class UdpBoard(asyncio.DatagramProtocol):
-    """The board on UDP: a datagram in, its answers out."""
-
-    def __init__(self, gate: SimulatedTpw) -> None:
-        self._gate = gate
-        self._transport: asyncio.DatagramTransport | None = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """The socket is there."""
-        self._transport = cast(asyncio.DatagramTransport, transport)  # what asyncio gives is not one to isinstance
-
-    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
-        """One datagram is one or more frames."""
-        for answer in self._gate.hear(bytearray(data)):
-            if self._transport and not self._gate.knobs.lose_answer:
-                self._transport.sendto(answer, addr)
-
-
 async def simulate(port: str, options: Mapping[str, str]) -> None:
     """`gate devices simulate tpw-321asp`, on udp:HOST:PORT too: everybody who is released walks through."""
-    gate = SimulatedTpw(int(options["unit"]) if "unit" in options else None, knobs_of(options))
-    if not port.startswith("udp:"):
-        await everybody_walks("tpw-321asp", port, gate.session, gate)
-        return
-    host, _, number = port.removeprefix("udp:").rpartition(":")
-    loop = asyncio.get_running_loop()
-    transport, _ = await loop.create_datagram_endpoint(lambda: UdpBoard(gate), local_addr=(host, int(number)))
-    try:
-        print(f"tpw-321asp on {port}", flush=True)
-        await walk_for_ever(gate)
-    finally:
-        transport.close()
+    knobs = knobs_of(options, "stuck_passage", "refuse", "lose_answer")
+    gate = SimulatedTpw(int(options["unit"]) if "unit" in options else None, knobs)
+    await everybody_walks("tpw-321asp", port, gate.session, gate)

@@ -178,7 +178,8 @@ def _record(kind: int, door: int, reason: int) -> bytes:
 
 async def simulate(port: str, options: Mapping[str, str]) -> None:
     """`gate devices simulate uhppote`, on udp:HOST:PORT too: everybody who is released walks through."""
-    gate = SimulatedUhppote(knobs_of(options), int(options.get("serial", "405419896")))
+    knobs = knobs_of(options, "stuck_passage", "refuse", "lose_answer")
+    gate = SimulatedUhppote(knobs, int(options.get("serial", "405419896")))
     gate.exit_door = int(options.get("exit_door", "2"))
     gate.echoes = options.get("numbered", "true") == "true"
     gate.set_fire(options.get("fire") == "true")

@@ -73,17 +73,9 @@ class SimulatedWedge:
 
 
 async def simulate(port: str, options: Mapping[str, str]) -> None:
-    """`gate devices simulate wedge-scanner`: a made-up Suishenma code every `every_s` seconds, until cancelled.
-
-    `chunk=N` bytes a write, `repeats=1` for held keys, `drop_after=N` events (buffer overrun), `silent=1`.
-    """
-    knobs = WedgeKnobs(
-        chunk=int(options.get("chunk", "0")),
-        repeats=options.get("repeats") == "1",
-        drop_after=int(options.get("drop_after", "0")),
-        silent=options.get("silent") == "1",
-    )
-    scanner = SimulatedWedge(knobs)
+    """`gate devices simulate wedge-scanner`: a made-up Suishenma code every `every_s` seconds, until cancelled."""
+    repeats, drop_after = options.get("repeats") == "true", int(options.get("drop_after", "0"))
+    scanner = SimulatedWedge(WedgeKnobs(repeats=repeats, drop_after=drop_after))
     async with plug_at(port, scanner.session) as plugged:
         print(f"wedge-scanner on {plugged.spec}", flush=True)
         for number in itertools.count(1):

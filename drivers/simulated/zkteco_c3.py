@@ -16,6 +16,8 @@ OK, NO = 0xC8, 0xC9
 NO_SUCH_COMMAND, WRONG_PASSWORD, WRONG_VALUE = 0xF3, 0xF2, 0xFF
 REMOTE_OPENED, REMOTE_CLOSED, OPENED, CLOSED, INPUT_OPEN, INPUT_SHORTED = 8, 9, 200, 201, 220, 221
 STATUS = 255
+BROKEN_S = 2.0  # after the start: what was in the log before is no passage
+SERIAL = "DDG8130016092200401"
 TIME = 0x2DDA89CC  # of every record: 2023-12-07 in the panel's own count
 
 
@@ -35,6 +37,7 @@ class SimulatedC3(SimulatedGate):
         self.sessions = sessions
         self.text = text  # logs in lines of text
         self.password = b""
+        self.serial = SERIAL
         self.doors = DOORS
         self.exit_door = 2
         self.opened: list[tuple[int, int]] = []  # door and seconds of every output operation
@@ -120,7 +123,7 @@ class SimulatedC3(SimulatedGate):
 
     def _parameters(self, names: bytes) -> bytes:
         known = {
-            "~SerialNumber": "DDG8130016092200401",
+            "~SerialNumber": self.serial,
             "DeviceName": "C3-400",
             "FirmVer": "AC Ver 4.3.4 Apr 27 2017",
             "LockCount": str(self.doors),
@@ -194,6 +197,13 @@ def take(buffer: bytearray) -> tuple[int, bytes] | None:
 async def simulate(port: str, options: Mapping[str, str]) -> None:
     """`gate devices simulate zkteco-c3`: everybody who is released walks through, until cancelled."""
     sessions, text = options.get("sessions", "true") == "true", options.get("text") == "true"
-    panel = SimulatedC3(knobs_of(options), sessions, text)
+    panel = SimulatedC3(knobs_of(options, "stuck_passage", "refuse", "lose_answer"), sessions, text)
+    panel.serial = options.get("serial", SERIAL)
+    broken = options.get("wire_break", "none")
+    if broken == "fire":
+        panel.set_fire(True)
+    elif broken == "passed":
+        panel.knobs.stuck = True
+        asyncio.get_running_loop().call_later(BROKEN_S, panel.happen, OPENED, 1)
     panel.exit_door = int(options.get("exit_door", "2"))
     await everybody_walks("zkteco-c3", port, panel.session, panel)

@@ -14,6 +14,7 @@ from drivers.contract import Answer, DeviceFault, Direction, Down, ReportSink, U
 from drivers.registry import SettingValue
 from drivers.transport import REOPEN_S, PortError, open_link
 from drivers.turnstiles.wire import Opener, Wire, join_wire, leave_wire
+from drivers.vitals import VitalSigns
 
 SILENT_LOOKS_MAX = 3  # looks without an answer before the controller counts as down, as with relay boards
 PARTIAL_S = 0.1  # a frame that pauses for so long is dead: 96 characters at 9600 Bd
@@ -69,6 +70,7 @@ class SerialTurnstile(Generic[Frame]):
         self._frames = frames
         self._opener = opener
         self._wire: Wire | None = None
+        self._vitals = VitalSigns()
         self._mine = asyncio.Lock()  # one command or look of this unit at a time
         self._stir = asyncio.Event()
         self._cut_by: PortError | None = None
@@ -77,6 +79,7 @@ class SerialTurnstile(Generic[Frame]):
         self._said: DeviceFault | None = None
         self._held = False  # by us
         self._doubt = False  # an answer may still be on its way
+        self._identity = ""  # its own number, once it was told
         self._failed_s = self._heard_s = self._byte_s = float("-inf")
 
     # --- what a model says ---------------------------------------------------------------------------------------
@@ -181,6 +184,7 @@ class SerialTurnstile(Generic[Frame]):
         async with self._wire.turn(urgent) as link:
             answer: asyncio.Future[Frame] = asyncio.get_running_loop().create_future()
             self._waits = wanted, answer
+            asked_s = asyncio.get_running_loop().time()
             try:
                 if sent:
                     link.check()
@@ -188,6 +192,7 @@ class SerialTurnstile(Generic[Frame]):
                 await link.write(frame)
                 async with asyncio.timeout(self._timeout_s):
                     got = await answer
+                self._vitals.good(asyncio.get_running_loop().time() - asked_s)
                 if thanks:
                     await link.write(thanks(got))
                 return got
@@ -196,6 +201,7 @@ class SerialTurnstile(Generic[Frame]):
                 self._doubt, self._failed_s = True, asyncio.get_running_loop().time()
                 self._wire.close()
                 if isinstance(error, TimeoutError):
+                    self._vitals.failed(DeviceFault.NO_ANSWER)
                     raise NoAnswerError from error
                 raise
             finally:
@@ -212,6 +218,7 @@ class SerialTurnstile(Generic[Frame]):
             if self._waits and not self._waits[1].done() and self._waits[0](frame):
                 self._waits[1].set_result(frame)
             else:
+                self._vitals.good()
                 self._heard(frame)
 
     def cut(self, error: PortError | None) -> None:
@@ -253,7 +260,7 @@ class SerialTurnstile(Generic[Frame]):
             self._doubt = False
             detail = await self._greet(report)
         self._up, self._said = True, None
-        report(Up(detail))
+        report(Up(detail, self._identity))
         silent = 0
         while True:
             await self._pause(self._wire)
@@ -262,6 +269,7 @@ class SerialTurnstile(Generic[Frame]):
                     await self._clear_doubt()
                     await self._look(report)
                 silent = 0
+                self._vitals.tell(report, asyncio.get_running_loop().time())
             except NoAnswerError:
                 silent += 1
                 if silent >= SILENT_LOOKS_MAX:

@@ -49,7 +49,8 @@ class Hands:
         self._holder: Chief | None = None  # who holds it open
         self._end_again_s = float("-inf")
         self._open: _Open | None = None
-        self._refusing: asyncio.Task[None] | None = None
+        self._closer: Chief | None = None  # who keeps a gate closed that stands open at rest
+        self._closing: asyncio.Task[None] | None = None
         self._alarm = False  # the emergency input acts
         self._was_alarm = False  # it acted, and the controller has not taken the barrier back since
 
@@ -57,7 +58,7 @@ class Hands:
     def idle(self) -> bool:
         """Whether nobody may still walk on a release, and nothing is being carried out."""
         walking = self._open is not None and self._now() <= self._open.ends_s
-        return not (walking or self._busy or self._refusing) and self._waiting.empty()
+        return not (walking or self._busy or self._closing) and self._waiting.empty()
 
     @property
     def alarm(self) -> bool:
@@ -120,17 +121,17 @@ class Hands:
                 else:
                     await self._do(chief, command)
         finally:
-            if self._refusing:
-                self._refusing.cancel()
+            if self._closing:
+                self._closing.cancel()
             if self._holder and not self._was_alarm:
                 async with asyncio.timeout(STOP_S):
                     await self._end_hold()
 
     async def _do(self, chief: Chief, command: device_pb2.DeviceCommand) -> None:
-        if command.WhichOneof("order") == "refuse":
+        if command.WhichOneof("order") in ("refuse", "stand_closed"):
             # A driver waits for the walkway to be clear: a release in the meantime must not wait, and goes before it.
-            if self._refusing is None:
-                self._refusing = asyncio.create_task(self._refuse(chief, command))
+            if self._closing is None:
+                self._closing = asyncio.create_task(self._close(chief, command))
                 await asyncio.sleep(0)  # it begins before any release that follows, and so knows that one came after
             else:
                 chief.outbox.answer(command.ref, contract.Answer.REFUSED)  # it closes already
@@ -141,11 +142,11 @@ class Hands:
         finally:
             self._busy = False
 
-    async def _refuse(self, chief: Chief, command: device_pb2.DeviceCommand) -> None:
+    async def _close(self, chief: Chief, command: device_pb2.DeviceCommand) -> None:
         try:
             chief.outbox.answer(command.ref, await self._carry_out(chief, command))
         finally:
-            self._refusing = None
+            self._closing = None
 
     async def _carry_out(self, chief: Chief, command: device_pb2.DeviceCommand) -> contract.Answer:
         turnstile, left_s = self._turnstile, self._left_s(chief, command)
@@ -163,13 +164,32 @@ class Hands:
                 case "end_hold" if not self._alarm_unknown_to(chief, command):
                     self._was_alarm = False
                     return await self._end_hold()
-                case "refuse" if not self._alarm_unknown_to(chief, command) and hasattr(turnstile, "refuse"):
-                    return await cast(contract.NormallyOpen, turnstile).refuse()
+                case "refuse" | "stand_closed" | "stand_open" as order if hasattr(turnstile, "refuse"):
+                    return await self._bar(cast(contract.NormallyOpen, turnstile), chief, command, order)
         except Exception as error:
             log.error("command failed: %s", type(error).__name__)  # the traceback is of the driver: with --verbose
             log.debug("traceback of the failed command", exc_info=error)
             return contract.Answer.UNKNOWN
         return contract.Answer.REFUSED
+
+    async def _bar(
+        self, gate: contract.NormallyOpen, chief: Chief, command: device_pb2.DeviceCommand, order: str
+    ) -> contract.Answer:
+        if order == "stand_open":
+            return await self._stand_open(gate)
+        if self._alarm_unknown_to(chief, command):
+            return contract.Answer.REFUSED
+        if order == "refuse":
+            return await gate.refuse()
+        self._closer = chief  # even if the answer is lost: what may be closed ends with its lease
+        chief.lease_ends_s = max(chief.lease_ends_s, chief.heard_s + LEASE_S)
+        return await gate.stand_closed()
+
+    async def _stand_open(self, gate: contract.NormallyOpen) -> contract.Answer:
+        answer = await gate.stand_open()
+        if answer is contract.Answer.ACCEPTED:
+            self._closer = None
+        return answer
 
     def _left_s(self, chief: Chief, command: device_pb2.DeviceCommand) -> float:
         lifetime_s = min(seconds_of(command.lifetime_duration), LIFETIME_S_MAX)
@@ -201,16 +221,22 @@ class Hands:
         return answer
 
     def _until_lease_ends_s(self) -> float | None:
-        if not self._holder or self._was_alarm:
-            return None
-        return max(0.0, max(self._holder.lease_ends_s, self._end_again_s) - self._now())
+        holder = None if self._was_alarm else self._holder
+        ends_s = [chief.lease_ends_s for chief in (holder, self._closer) if chief]
+        return max(0.0, max(min(ends_s), self._end_again_s) - self._now()) if ends_s else None
 
     async def _lease_ended(self) -> None:
-        if self._was_alarm or not self._holder or self._now() < self._holder.lease_ends_s:
+        now_s = self._now()
+        held = self._holder and not self._was_alarm and now_s >= self._holder.lease_ends_s
+        closed = self._closer and now_s >= self._closer.lease_ends_s
+        if not held and not closed:
             return
-        log.warning("the controller renews no more what is held open: back to one person per release")
-        self._end_again_s = self._now() + END_AGAIN_S
+        log.warning("the controller renews no more what is held %s: as at rest again", "open" if held else "closed")
+        self._end_again_s = now_s + END_AGAIN_S
         try:
-            await self._end_hold()
+            if held:
+                await self._end_hold()
+            if closed:
+                await self._stand_open(cast(contract.NormallyOpen, self._turnstile))
         except Exception as error:
-            log.error("ending the hold failed: %s", type(error).__name__)
+            log.error("ending it failed: %s", type(error).__name__)

@@ -10,9 +10,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from gate.station.prompts import Prompt
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -87,11 +90,17 @@ def lines(languages: Sequence[str]) -> list[Line]:
     found = []
     for reason, track in parse_tracks(shipped).items():
         prompt = prompts()[Reason[reason]]
-        # Whoever may walk is not told to; whoever may not hears what to do and where (health-codes.md R1).
-        more = prompt.next_step if not prompt.code.startswith("G") else {}
-        spoken = {each: (prompt.sentence[each], *([more[each]] if more else [])) for each in languages}
-        found.append(Line(track.number, reason, prompt.code, spoken))
+        found.append(Line(track.number, reason, prompt.code, {each: _aloud(prompt, each) for each in languages}))
     return sorted(found, key=lambda line: line.track)
+
+
+def _aloud(prompt: "Prompt", language: str) -> tuple[str, ...]:
+    """The sentences of a track: everybody around hears them, so none tells anybody's health."""
+    if prompt.spoken:
+        return (prompt.spoken[language],)
+    # Whoever may walk is not told to; whoever may not hears what to do and where (health-codes.md R1).
+    more = () if prompt.code.startswith("G") else (prompt.next_step[language],)
+    return (prompt.sentence[language], *more)
 
 
 def table(made: Sequence[Line], languages: Sequence[str]) -> str:

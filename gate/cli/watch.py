@@ -93,12 +93,17 @@ def _show(lanes: Any, feeds: Any) -> None:
 
     from gate.v1 import lane_pb2
 
-    table = Table("lane", "mode", "barrier", "devices", "degraded", "sign")
+    table = Table("lane", "mode", "barrier", "release s", "devices", "degraded", "sign")
     for lane in lanes:
         devices = ", ".join(f"{d.name} {'up' if d.up else d.fault}" for d in lane.devices)
         mode = "EMERGENCY" if lane.emergency else _name(lane_pb2.LaneMode, "LANE_MODE_", lane.mode)
         barrier = _name(lane_pb2.BarrierState, "BARRIER_STATE_", lane.barrier_state)
-        table.add_row(lane.id, mode, barrier, devices, ", ".join(lane.degraded_causes), _reason(lane.sign_reason))
+        mode += ", stands open" * lane.normally_open
+        release = (
+            f"{lane.release_duration.ToTimedelta().total_seconds():g}" if lane.HasField("release_duration") else ""
+        )
+        degraded = ", ".join(lane.degraded_causes)
+        table.add_row(lane.id, mode, barrier, release, devices, degraded, _reason(lane.sign_reason))
     Console().print(table)
     Console().print(feed_table(feeds))
 

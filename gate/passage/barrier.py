@@ -7,7 +7,19 @@ from dataclasses import dataclass, replace
 from gate.moment import Moment
 from gate.passage.attempt import Attempt
 from gate.passage.claims import Claims
-from gate.passage.commands import Command, Direction, EndHold, HoldOpen, Refuse, Release, Say, Show, WriteRecord
+from gate.passage.commands import (
+    Command,
+    Direction,
+    EndHold,
+    HoldOpen,
+    Refuse,
+    Release,
+    Say,
+    Show,
+    StandClosed,
+    StandOpen,
+    WriteRecord,
+)
 from gate.policy.verdict import Reason, VerdictKind
 
 
@@ -164,6 +176,8 @@ class Barrier:
         self._tailgate_s = tailgate_s
         self._normally_open = normally_open  # stands open at rest, closes on a refusal
         self._close_due = False
+        self.kept_closed = False  # its lane is closed
+        self.stands_closed = False  # as it was told last; only one that stands open at rest is told
         self._last_passed_s = float("-inf")
         self._numbers = 0
         self._arriving: Attempt | None = None
@@ -232,8 +246,19 @@ class Barrier:
         if not self._close_due or self.state is BarrierState.RELEASED:
             return []
         self._close_due = False
-        closes = self.state is BarrierState.CLOSED and not self.emergency
+        closes = self.state is BarrierState.CLOSED and not self.emergency and not self.stands_closed
         return [Refuse()] if closes else []
+
+    def _stand(self) -> list[Command]:
+        """In a closed lane, once nobody holds a grant, a gate that stands open at rest is kept closed."""
+        rests = self.state is BarrierState.CLOSED and not self.emergency
+        closed = self._normally_open and self.kept_closed and rests
+        if closed is self.stands_closed:
+            return []
+        self.stands_closed = closed
+        if closed:
+            return [StandClosed()]
+        return [] if self.state is BarrierState.FAULTED else [StandOpen()]  # one that is lost stands open by itself
 
     def fire(self, trigger: Trigger, now: Moment) -> list[Command]:
         """Take one step of the table."""
@@ -243,7 +268,7 @@ class Barrier:
         if self.state is not BarrierState.RELEASED and self.waiting:
             waiting, self.waiting = self.waiting, None
             commands += self.grant(waiting.attempt, now)
-        return [*commands, *self._close()]
+        return [*commands, *self._close(), *self._stand()]
 
     def _nothing(self, now: Moment) -> list[Command]:
         return []
@@ -254,7 +279,8 @@ class Barrier:
         assert attempt.verdict is not None  # noqa: S101 - only a verdict or staff action makes a grant
         reason = attempt.verdict.reason
         release = Release(self.current.number, attempt.direction, self._within_s)
-        return [release, Show(VerdictKind.GRANT, reason, attempt.verdict), Say(reason)]
+        way = attempt.direction
+        return [release, Show(VerdictKind.GRANT, reason, attempt.verdict, to=way), Say(reason, to=way)]
 
     def _keep_waiting(self, now: Moment) -> list[Command]:
         # The sign stays the walking person's; the waiting one is told to go when it is their turn.

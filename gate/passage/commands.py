@@ -72,6 +72,16 @@ class Refuse:
 
 
 @dataclass(frozen=True, slots=True)
+class StandClosed:
+    """Keep a gate closed that stands open at rest: its lane is closed. Never commanded during an emergency."""
+
+
+@dataclass(frozen=True, slots=True)
+class StandOpen:
+    """Let such a gate stand open at rest again."""
+
+
+@dataclass(frozen=True, slots=True)
 class Show:
     """Set the lane's sign: a verdict and its reason, or ready for the next passenger when both are None."""
 
@@ -80,6 +90,7 @@ class Show:
     because: Verdict | None = None  # the decision that is shown: its rule's words, its issuer, how old its word is
     reference: str = ""  # correction reference that the passenger may read to 12345 (R12)
     side: Direction | None = None  # only what stands on this side of a two-way lane; None: the lane's sign
+    to: Direction | None = None  # on which side of the lane the person stands whom it is about; None: everybody
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +99,7 @@ class Say:
 
     reason: Reason
     side: Direction | None = None  # only on this side of a two-way lane; None: to the person being served
+    to: Direction | None = None  # on which side that person stands; None: everybody
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,4 +116,5 @@ class WriteRecord:
     record: PassageRecord
 
 
-Command = FindStatus | AskIssuers | Release | HoldOpen | EndHold | Refuse | Show | Say | WakeAt | WriteRecord
+Barring = Refuse | StandClosed | StandOpen
+Command = FindStatus | AskIssuers | Release | HoldOpen | EndHold | Barring | Show | Say | WakeAt | WriteRecord

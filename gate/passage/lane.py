@@ -94,10 +94,12 @@ class Lane:
         self._sign_deadline_s: float | None = None
         self._wake_s: float | None = None
         self._stopped = False
+        self._side: Direction | None = None  # on which the person stands who is being served, or was last
         self._waiting_side: Direction | None = None  # which side waits until the other one has gone
         self._told_to_wait: set[Direction] = set()
         self.barrier.emergency = emergency  # of before a restart: it holds until it is reset by hand
         self.barrier.held_by_us = has_turnstile and mode is LaneMode.FREE
+        self.barrier.kept_closed = mode is LaneMode.CLOSED
         if emergency or self.barrier.held_by_us:
             self.barrier.state = BarrierState.HELD_OPEN
 
@@ -144,8 +146,12 @@ class Lane:
                 rests = command.verdict is None or self._open_to_all
                 stays = rests or self.barrier.state is BarrierState.RELEASED
                 self._sign_deadline_s = None if stays else now.mono_s + self._times.sign_s
-                signed.append(Show(*self.resting_sign) if rests else command)
-            elif not (isinstance(command, Say) and self._open_to_all and command.reason is not self.resting_sign[1]):
+                signed.append(Show(*self.resting_sign) if rests else replace(command, to=command.to or self._side))
+            elif not isinstance(command, Say):
+                signed.append(command)
+            elif not self._open_to_all:
+                signed.append(replace(command, to=command.side or command.to or self._side))
+            elif command.reason is self.resting_sign[1]:
                 signed.append(command)
         return signed
 
@@ -189,6 +195,8 @@ class Lane:
 
     def _presented(self, event: events.Presented, now: Moment) -> list[Command]:
         _, why_not = self.resting_sign
+        if not self._is_taken(event.direction):
+            self._side = event.direction
         if why_not is not None:
             return [Show(None, None), Say(why_not), *self.barrier.refused()]
         if _ONE_WAY.get(self.mode, event.direction) is not event.direction:
@@ -426,6 +434,7 @@ class Lane:
     def _mode_set(self, event: events.ModeSet, now: Moment) -> list[Command]:
         mode = self.mode = event.mode
         self.barrier.held_by_us = self.has_turnstile and mode is LaneMode.FREE
+        self.barrier.kept_closed = mode is LaneMode.CLOSED
         commands: list[Command] = []
         if mode is LaneMode.FREE:
             commands += self._step(FrontTrigger.OPENED, event, now)

@@ -70,6 +70,8 @@ def lane(state: LaneState) -> lane_pb2.Lane:
         sign_verdict=enum_value(status_pb2.Verdict, "VERDICT", state.sign_verdict),
         sign_reason=reason(state.sign_reason),
         occupied=state.occupied,
+        release_duration=duration(state.release_within_s or None),
+        normally_open=state.normally_open,
         **_sign(state),
     )
 

@@ -91,6 +91,14 @@ class FarTurnstile(FarDevice):
         """Close a gate that stands open; only a lane whose agent can is `normally_open`."""
         return await self._lane.command(self.name, "refuse", REFUSE_WITHIN_S)
 
+    async def stand_closed(self) -> contract.Answer:
+        """Keep such a gate closed as long as we are in touch."""
+        return await self._lane.command(self.name, "stand_closed", REFUSE_WITHIN_S)
+
+    async def stand_open(self) -> contract.Answer:
+        """Let it stand open again."""
+        return await self._lane.command(self.name, "stand_open", HOLD_WITHIN_S)
+
 
 class FarPrompt(FarDevice):
     """A voice or lamps of the far lane. See `drivers.contract.Prompt`."""

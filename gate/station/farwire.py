@@ -38,7 +38,7 @@ class Hello:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """What the agent's turnstile is to do: "release" (with a direction), "hold_open", "end_hold" or "refuse"."""
+    """What the agent's turnstile is to do: `order` is a command of `drivers.contract`, "release" with a direction."""
 
     ref: Ref
     device: str

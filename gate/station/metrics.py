@@ -68,6 +68,9 @@ TABLE: Mapping[str, _Metric] = {
     "gate_device_command_seconds": _Metric(
         Histogram, ("lane", "device"), "Command's bytes to its answer; no value for a device that is never asked."
     ),
+    "gate_device_frames_skipped": _Metric(
+        Counter, ("lane", "device"), "Frames of a camera that were not decoded: a newer one had come."
+    ),
     "gate_degraded": _Metric(Gauge, ("cause",), "1 while the cause of degraded mode is present."),
     "gate_red_jump": _Metric(
         Gauge, ("authority",), "1 while an authority's sudden many reds of the last day are to be asked about."
@@ -148,6 +151,10 @@ class Metrics:
     def device_command(self, lane: str, device: str, seconds: float) -> None:
         """A device answered a command after so long."""
         self._child("gate_device_command_seconds", lane, device).observe(seconds)
+
+    def frames_skipped(self, lane: str, device: str, frames: int) -> None:
+        """A camera gave frames faster than they were decoded."""
+        self._child("gate_device_frames_skipped", lane, device).inc(frames)
 
     def degraded(self, cause: str, present: bool) -> None:
         """A cause of degraded mode is present, or not."""

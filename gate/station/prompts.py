@@ -3,7 +3,7 @@
 import functools
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import resources
 
 from gate.policy.rules import Rule, Words
@@ -14,11 +14,12 @@ APPEAL_CONTACT = "12345"  # the hotline that every Delta city answers (health-co
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """What one reason is called and says. `sentence` and `next_step` are by language ("zh", "en")."""
+    """What one reason is called and says. All texts are by language ("zh", "en")."""
 
     code: str  # short, to be read over the radio
     sentence: Mapping[str, str]
     next_step: Mapping[str, str]
+    spoken: Mapping[str, str] = field(default_factory=dict)  # aloud instead of both; none: both are for all to hear
 
 
 @functools.cache

@@ -6,7 +6,7 @@ call on the event loop, without waiting, so lanes cannot hold each other up and 
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
 from typing import cast
 
 from drivers import contract, registry
@@ -86,12 +86,14 @@ class LaneRunner:
         self.id = settings.id
         self.core = core
         self._services = services
+        self._settings = settings
         self.direction = settings.direction
         self.default_direction = Direction.EXIT if settings.direction == "exit" else Direction.ENTRY
         self.far = FarLane(settings) if settings.remote else None
         self._devices = [DeviceRunner(each, _side(settings, each), self._device(each)) for each in settings.devices]
         self._turnstile = next((d for d in self._devices if d.settings.kind == "turnstile"), None)
-        self._prompts = Prompts(self.id, [d.device for d in self._devices if d.settings.kind == "prompt"])
+        prompts = [d for d in self._devices if d.settings.kind == "prompt"]
+        self._prompts = Prompts(self.id, [(d.device, _own_side(d.settings)) for d in prompts])
         self._warmth = Thermometry()
         self._sign = commands.Show(*core.resting_sign)
         self._prompts.show(self._sign)
@@ -163,6 +165,8 @@ class LaneRunner:
             device.last_good = now
         for seconds in took_s:
             metrics.device_command(self.id, name, seconds)
+        if isinstance(said, contract.Vitals) and said.frames_skipped:
+            metrics.frames_skipped(self.id, name, said.frames_skipped)
         for fault in errors:
             metrics.device_error(self.id, name, fault)
         device.errors += len(errors)
@@ -308,13 +312,17 @@ class LaneRunner:
                 self._start(self._hold(False))
             case commands.Refuse():
                 self._start(self._refuse())
+            case commands.StandClosed():
+                self._start(self._stand(True))
+            case commands.StandOpen():
+                self._start(self._stand(False))
             case commands.Show(side=None):
                 self._sign = command
                 self._prompts.show(command)
             case commands.Show():
-                pass  # of one side alone: the lane's one sign, and its lamps, are the served person's
-            case commands.Say(reason=reason):
-                self._prompts.say(reason)
+                self._prompts.show(command)  # of one side alone: the lane's one sign is the served person's
+            case commands.Say():
+                self._prompts.say(command)
             case commands.WakeAt(mono_s=mono_s):
                 self._wake(mono_s, now)
             case commands.WriteRecord(record=record):
@@ -352,19 +360,32 @@ class LaneRunner:
         self.handle(_ANSWERED[answer](command.grant), self._services.clock.now())
 
     async def _hold(self, hold: bool) -> None:
-        turnstile = self._barrier()
+        turnstile, barrier = self._barrier(), self.core.barrier
+        act = turnstile.hold_open if hold else turnstile.end_hold
+        what = "hold open" if hold else "end hold"
+        await self._insist(what, act, lambda: barrier.held_by_us is hold and not self.core.emergency)
+
+    async def _stand(self, closed: bool) -> None:
+        turnstile, barrier = cast(contract.NormallyOpen, self._barrier()), self.core.barrier
+        act = turnstile.stand_closed if closed else turnstile.stand_open
+        await self._insist("stand closed" if closed else "stand open", act, lambda: barrier.stands_closed is closed)
+
+    async def _insist(
+        self, what: str, act: Callable[[], Awaitable[contract.Answer]], wanted: Callable[[], bool]
+    ) -> None:
+        """Command it until it is accepted, or not wanted any more."""
         for _ in range(HOLD_TRIES_MAX):
             try:
-                answer = await (turnstile.hold_open() if hold else turnstile.end_hold())
+                answer = await act()
             except Exception as error:
-                log.error("lane %s: hold failed: %s", self.id, type(error).__name__)
+                log.error("lane %s: %s failed: %s", self.id, what, type(error).__name__)
                 answer = contract.Answer.UNKNOWN
             if answer is contract.Answer.ACCEPTED:
                 return
-            log.warning("lane %s: %s was answered %s", self.id, "hold open" if hold else "end hold", answer)
+            log.warning("lane %s: %s was answered %s", self.id, what, answer)
             await asyncio.sleep(HOLD_AGAIN_S)
-            if self.core.barrier.held_by_us is not hold or self.core.emergency:
-                return  # not wanted any more
+            if not wanted():
+                return
 
     async def _refuse(self) -> None:
         turnstile = cast(contract.NormallyOpen, self._barrier())
@@ -409,6 +430,8 @@ class LaneRunner:
             sign_reason="" if reason is None else str(reason),
             sign=None if reason is None else self._sign_state(reason, self._sign),
             occupied=self._occupied,
+            release_within_s=self._settings.release_within_s if self.core.has_turnstile else 0.0,
+            normally_open=self._settings.normally_open,
         )
 
     def _sign_state(self, reason: Reason, shown: commands.Show) -> SignState:
@@ -444,5 +467,10 @@ _ANSWERED: Mapping[contract.Answer, Callable[[int], events.Event]] = {
 
 def _side(lane: config.Lane, device: config.Device) -> Direction:
     """On which side of the lane the device is: its own setting, else the lane's direction; "both" alone means entry."""
-    side = device.settings.get("side") or lane.direction
-    return Direction.EXIT if side == "exit" else Direction.ENTRY
+    return _own_side(device) or (Direction.EXIT if lane.direction == "exit" else Direction.ENTRY)
+
+
+def _own_side(device: config.Device) -> Direction | None:
+    """The side that its own setting names."""
+    side = device.settings.get("side")
+    return Direction(str(side)) if side else None

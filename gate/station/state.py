@@ -54,6 +54,8 @@ class LaneState:
     sign_reason: str
     occupied: bool = False
     sign: SignState | None = None  # what stands behind the sign's verdict; None while it says ready
+    release_within_s: float = 0.0  # how long a release waits for its passage; 0: no turnstile
+    normally_open: bool = False  # stands open at rest
 
     @property
     def works(self) -> bool:

@@ -26,15 +26,15 @@ from gate.v1 import lane_pb2 as gate_dot_v1_dot_lane__pb2
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14gate/v1/device.proto\x12\x07gate.v1\x1a\x12gate/v1/lane.proto\x1a\x1egoogle/protobuf/duration.proto\"\xab\x02\n\rAttachRequest\x12\x1b\n\x04mark\x18\x01 \x01(\x0b\x32\r.gate.v1.Mark\x12%\n\x05hello\x18\x02 \x01(\x0b\x32\x14.gate.v1.AttachHelloH\x00\x12\'\n\x06report\x18\x03 \x01(\x0b\x32\x15.gate.v1.DeviceReportH\x00\x12,\n\x08\x61nswered\x18\x04 \x01(\x0b\x32\x18.gate.v1.CommandAnsweredH\x00\x12$\n\x04sent\x18\x05 \x01(\x0b\x32\x14.gate.v1.CommandSentH\x00\x12#\n\x04\x62\x65\x61t\x18\x06 \x01(\x0b\x32\x13.gate.v1.AttachBeatH\x00\x12,\n\x08handover\x18\x07 \x01(\x0b\x32\x18.gate.v1.PassageHandoverH\x00\x42\x06\n\x04\x62ody\"\xbb\x02\n\x0e\x41ttachResponse\x12)\n\x07welcome\x18\x01 \x01(\x0b\x32\x16.gate.v1.AttachWelcomeH\x00\x12)\n\x07\x63ommand\x18\x02 \x01(\x0b\x32\x16.gate.v1.DeviceCommandH\x00\x12%\n\x05heard\x18\x03 \x01(\x0b\x32\x14.gate.v1.AttachHeardH\x00\x12%\n\x05lease\x18\x04 \x01(\x0b\x32\x14.gate.v1.AttachLeaseH\x00\x12&\n\x06prompt\x18\x05 \x01(\x0b\x32\x14.gate.v1.PromptOrderH\x00\x12#\n\x04lane\x18\x06 \x01(\x0b\x32\x13.gate.v1.AttachLaneH\x00\x12\x30\n\x0ehandover_taken\x18\x07 \x01(\x0b\x32\x16.gate.v1.HandoverTakenH\x00\x42\x06\n\x04\x62ody\"O\n\x04Mark\x12\x0e\n\x06number\x18\x01 \x01(\x04\x12\x37\n\x14since_start_duration\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\",\n\nCommandRef\x12\x0e\n\x06run_id\x18\x01 \x01(\x0c\x12\x0e\n\x06number\x18\x02 \x01(\x04\"\x87\x01\n\x0b\x41ttachHello\x12\x0f\n\x07lane_id\x18\x01 \x01(\t\x12\x12\n\nsession_id\x18\x02 \x01(\x0c\x12(\n\x07\x64\x65vices\x18\x03 \x03(\x0b\x32\x17.gate.v1.AttachedDevice\x12)\n\x0clast_command\x18\x04 \x01(\x0b\x32\x13.gate.v1.CommandRef\"\x7f\n\x0e\x41ttachedDevice\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06\x64river\x18\x02 \x01(\t\x12\x0c\n\x04side\x18\x03 \x01(\t\x12\x30\n\rwait_duration\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0f\n\x07refuses\x18\x05 \x01(\x08\"%\n\rAttachWelcome\x12\x14\n\x0cheard_number\x18\x01 \x01(\x04\"\x0c\n\nAttachBeat\",\n\x0b\x41ttachHeard\x12\x1d\n\x06newest\x18\x01 \x01(\x0b\x32\r.gate.v1.Mark\",\n\x0b\x41ttachLease\x12\x1d\n\x06newest\x18\x01 \x01(\x0b\x32\r.gate.v1.Mark\"\xa3\x04\n\x0c\x44\x65viceReport\x12\x0e\n\x06\x64\x65vice\x18\x01 \x01(\t\x12\x1f\n\x02up\x18\x02 \x01(\x0b\x32\x11.gate.v1.DeviceUpH\x00\x12#\n\x04\x64own\x18\x03 \x01(\x0b\x32\x13.gate.v1.DeviceDownH\x00\x12!\n\x04\x63\x61rd\x18\x04 \x01(\x0b\x32\x11.gate.v1.CardTextH\x00\x12$\n\x04\x63ode\x18\x05 \x01(\x0b\x32\x14.gate.v1.CodeContentH\x00\x12%\n\x06unread\x18\x06 \x01(\x0b\x32\x13.gate.v1.UnreadItemH\x00\x12\'\n\x06passed\x18\x07 \x01(\x0b\x32\x15.gate.v1.PersonPassedH\x00\x12+\n\ntailgating\x18\x08 \x01(\x0b\x32\x15.gate.v1.SecondPersonH\x00\x12$\n\x08occupied\x18\t \x01(\x0b\x32\x10.gate.v1.WalkwayH\x00\x12#\n\x05ready\x18\n \x01(\x0b\x32\x12.gate.v1.ReadinessH\x00\x12,\n\temergency\x18\x0b \x01(\x0b\x32\x17.gate.v1.EmergencyInputH\x00\x12\'\n\x06vitals\x18\x0c \x01(\x0b\x32\x15.gate.v1.DeviceVitalsH\x00\x12%\n\x06number\x18\r \x01(\x0b\x32\x13.gate.v1.CardNumberH\x00\x12&\n\x0btemperature\x18\x0e \x01(\x0b\x32\x0f.gate.v1.WarmthH\x00\x42\x06\n\x04said\"S\n\x0c\x44\x65viceVitals\x12\x33\n\x10\x63ommand_duration\x18\x01 \x03(\x0b\x32\x19.google.protobuf.Duration\x12\x0e\n\x06\x65rrors\x18\x02 \x03(\t\",\n\x08\x44\x65viceUp\x12\x0e\n\x06\x64\x65tail\x18\x01 \x01(\t\x12\x10\n\x08identity\x18\x02 \x01(\t\"+\n\nDeviceDown\x12\r\n\x05\x66\x61ult\x18\x01 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x02 \x01(\t\"\x18\n\x08\x43\x61rdText\x12\x0c\n\x04text\x18\x01 \x01(\x0c\":\n\nCardNumber\x12\x0e\n\x06number\x18\x01 \x01(\t\x12\x0c\n\x04\x62its\x18\x02 \x01(\r\x12\x0e\n\x06\x66ormat\x18\x03 \x01(\t\".\n\x06Warmth\x12\x0f\n\x07\x63\x65lsius\x18\x01 \x01(\x01\x12\x13\n\x0bmeasured_at\x18\x02 \x01(\t\"C\n\x0b\x43odeContent\x12\x0f\n\x07payload\x18\x01 \x01(\x0c\x12\x11\n\tsymbology\x18\x02 \x01(\t\x12\x10\n\x08\x65ncoding\x18\x03 \x01(\t\"\x1d\n\nUnreadItem\x12\x0f\n\x07problem\x18\x01 \x01(\t\"[\n\x0cPersonPassed\x12%\n\tdirection\x18\x01 \x01(\x0e\x32\x12.gate.v1.Direction\x12$\n\x07release\x18\x02 \x01(\x0b\x32\x13.gate.v1.CommandRef\"\x0e\n\x0cSecondPerson\"\x1b\n\x07Walkway\x12\x10\n\x08occupied\x18\x01 \x01(\x08\"\x1a\n\tReadiness\x12\r\n\x05ready\x18\x01 \x01(\x08\" \n\x0e\x45mergencyInput\x12\x0e\n\x06\x61\x63tive\x18\x01 \x01(\x08\"\xc8\x02\n\rDeviceCommand\x12 \n\x03ref\x18\x01 \x01(\x0b\x32\x13.gate.v1.CommandRef\x12\x0e\n\x06\x64\x65vice\x18\x02 \x01(\t\x12\x1c\n\x05\x63ites\x18\x03 \x01(\x0b\x32\r.gate.v1.Mark\x12\x34\n\x11lifetime_duration\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12(\n\x07release\x18\x05 \x01(\x0b\x32\x15.gate.v1.ReleaseOrderH\x00\x12+\n\thold_open\x18\x06 \x01(\x0b\x32\x16.gate.v1.HoldOpenOrderH\x00\x12)\n\x08\x65nd_hold\x18\x07 \x01(\x0b\x32\x15.gate.v1.EndHoldOrderH\x00\x12&\n\x06refuse\x18\x08 \x01(\x0b\x32\x14.gate.v1.RefuseOrderH\x00\x42\x07\n\x05order\"5\n\x0cReleaseOrder\x12%\n\tdirection\x18\x01 \x01(\x0e\x32\x12.gate.v1.Direction\"\x0f\n\rHoldOpenOrder\"\x0e\n\x0c\x45ndHoldOrder\"\r\n\x0bRefuseOrder\"E\n\x0bPromptOrder\x12\x0e\n\x06\x64\x65vice\x18\x01 \x01(\t\x12\r\n\x03say\x18\x02 \x01(\tH\x00\x12\x0e\n\x04show\x18\x03 \x01(\tH\x00\x42\x07\n\x05order\"@\n\nAttachLane\x12\x1f\n\x04mode\x18\x01 \x01(\x0e\x32\x11.gate.v1.LaneMode\x12\x11\n\temergency\x18\x02 \x01(\x08\" \n\x0fPassageHandover\x12\r\n\x05lines\x18\x01 \x03(\x0c\"\x1f\n\rHandoverTaken\x12\x0e\n\x06number\x18\x01 \x01(\x04\"3\n\x0b\x43ommandSent\x12$\n\x07\x63ommand\x18\x01 \x01(\x0b\x32\x13.gate.v1.CommandRef\"_\n\x0f\x43ommandAnswered\x12$\n\x07\x63ommand\x18\x01 \x01(\x0b\x32\x13.gate.v1.CommandRef\x12&\n\x06\x61nswer\x18\x02 \x01(\x0e\x32\x16.gate.v1.CommandAnswer*\x84\x01\n\rCommandAnswer\x12\x1e\n\x1a\x43OMMAND_ANSWER_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x43OMMAND_ANSWER_ACCEPTED\x10\x01\x12\x1a\n\x16\x43OMMAND_ANSWER_REFUSED\x10\x02\x12\x1a\n\x16\x43OMMAND_ANSWER_UNKNOWN\x10\x03\x32N\n\rDeviceService\x12=\n\x06\x41ttach\x12\x16.gate.v1.AttachRequest\x1a\x17.gate.v1.AttachResponse(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14gate/v1/device.proto\x12\x07gate.v1\x1a\x12gate/v1/lane.proto\x1a\x1egoogle/protobuf/duration.proto\"\xab\x02\n\rAttachRequest\x12\x1b\n\x04mark\x18\x01 \x01(\x0b\x32\r.gate.v1.Mark\x12%\n\x05hello\x18\x02 \x01(\x0b\x32\x14.gate.v1.AttachHelloH\x00\x12\'\n\x06report\x18\x03 \x01(\x0b\x32\x15.gate.v1.DeviceReportH\x00\x12,\n\x08\x61nswered\x18\x04 \x01(\x0b\x32\x18.gate.v1.CommandAnsweredH\x00\x12$\n\x04sent\x18\x05 \x01(\x0b\x32\x14.gate.v1.CommandSentH\x00\x12#\n\x04\x62\x65\x61t\x18\x06 \x01(\x0b\x32\x13.gate.v1.AttachBeatH\x00\x12,\n\x08handover\x18\x07 \x01(\x0b\x32\x18.gate.v1.PassageHandoverH\x00\x42\x06\n\x04\x62ody\"\xbb\x02\n\x0e\x41ttachResponse\x12)\n\x07welcome\x18\x01 \x01(\x0b\x32\x16.gate.v1.AttachWelcomeH\x00\x12)\n\x07\x63ommand\x18\x02 \x01(\x0b\x32\x16.gate.v1.DeviceCommandH\x00\x12%\n\x05heard\x18\x03 \x01(\x0b\x32\x14.gate.v1.AttachHeardH\x00\x12%\n\x05lease\x18\x04 \x01(\x0b\x32\x14.gate.v1.AttachLeaseH\x00\x12&\n\x06prompt\x18\x05 \x01(\x0b\x32\x14.gate.v1.PromptOrderH\x00\x12#\n\x04lane\x18\x06 \x01(\x0b\x32\x13.gate.v1.AttachLaneH\x00\x12\x30\n\x0ehandover_taken\x18\x07 \x01(\x0b\x32\x16.gate.v1.HandoverTakenH\x00\x42\x06\n\x04\x62ody\"O\n\x04Mark\x12\x0e\n\x06number\x18\x01 \x01(\x04\x12\x37\n\x14since_start_duration\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\",\n\nCommandRef\x12\x0e\n\x06run_id\x18\x01 \x01(\x0c\x12\x0e\n\x06number\x18\x02 \x01(\x04\"\x87\x01\n\x0b\x41ttachHello\x12\x0f\n\x07lane_id\x18\x01 \x01(\t\x12\x12\n\nsession_id\x18\x02 \x01(\x0c\x12(\n\x07\x64\x65vices\x18\x03 \x03(\x0b\x32\x17.gate.v1.AttachedDevice\x12)\n\x0clast_command\x18\x04 \x01(\x0b\x32\x13.gate.v1.CommandRef\"\x7f\n\x0e\x41ttachedDevice\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06\x64river\x18\x02 \x01(\t\x12\x0c\n\x04side\x18\x03 \x01(\t\x12\x30\n\rwait_duration\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0f\n\x07refuses\x18\x05 \x01(\x08\"%\n\rAttachWelcome\x12\x14\n\x0cheard_number\x18\x01 \x01(\x04\"\x0c\n\nAttachBeat\",\n\x0b\x41ttachHeard\x12\x1d\n\x06newest\x18\x01 \x01(\x0b\x32\r.gate.v1.Mark\",\n\x0b\x41ttachLease\x12\x1d\n\x06newest\x18\x01 \x01(\x0b\x32\r.gate.v1.Mark\"\xa3\x04\n\x0c\x44\x65viceReport\x12\x0e\n\x06\x64\x65vice\x18\x01 \x01(\t\x12\x1f\n\x02up\x18\x02 \x01(\x0b\x32\x11.gate.v1.DeviceUpH\x00\x12#\n\x04\x64own\x18\x03 \x01(\x0b\x32\x13.gate.v1.DeviceDownH\x00\x12!\n\x04\x63\x61rd\x18\x04 \x01(\x0b\x32\x11.gate.v1.CardTextH\x00\x12$\n\x04\x63ode\x18\x05 \x01(\x0b\x32\x14.gate.v1.CodeContentH\x00\x12%\n\x06unread\x18\x06 \x01(\x0b\x32\x13.gate.v1.UnreadItemH\x00\x12\'\n\x06passed\x18\x07 \x01(\x0b\x32\x15.gate.v1.PersonPassedH\x00\x12+\n\ntailgating\x18\x08 \x01(\x0b\x32\x15.gate.v1.SecondPersonH\x00\x12$\n\x08occupied\x18\t \x01(\x0b\x32\x10.gate.v1.WalkwayH\x00\x12#\n\x05ready\x18\n \x01(\x0b\x32\x12.gate.v1.ReadinessH\x00\x12,\n\temergency\x18\x0b \x01(\x0b\x32\x17.gate.v1.EmergencyInputH\x00\x12\'\n\x06vitals\x18\x0c \x01(\x0b\x32\x15.gate.v1.DeviceVitalsH\x00\x12%\n\x06number\x18\r \x01(\x0b\x32\x13.gate.v1.CardNumberH\x00\x12&\n\x0btemperature\x18\x0e \x01(\x0b\x32\x0f.gate.v1.WarmthH\x00\x42\x06\n\x04said\"k\n\x0c\x44\x65viceVitals\x12\x33\n\x10\x63ommand_duration\x18\x01 \x03(\x0b\x32\x19.google.protobuf.Duration\x12\x0e\n\x06\x65rrors\x18\x02 \x03(\t\x12\x16\n\x0e\x66rames_skipped\x18\x03 \x01(\r\",\n\x08\x44\x65viceUp\x12\x0e\n\x06\x64\x65tail\x18\x01 \x01(\t\x12\x10\n\x08identity\x18\x02 \x01(\t\"+\n\nDeviceDown\x12\r\n\x05\x66\x61ult\x18\x01 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x02 \x01(\t\"\x18\n\x08\x43\x61rdText\x12\x0c\n\x04text\x18\x01 \x01(\x0c\":\n\nCardNumber\x12\x0e\n\x06number\x18\x01 \x01(\t\x12\x0c\n\x04\x62its\x18\x02 \x01(\r\x12\x0e\n\x06\x66ormat\x18\x03 \x01(\t\".\n\x06Warmth\x12\x0f\n\x07\x63\x65lsius\x18\x01 \x01(\x01\x12\x13\n\x0bmeasured_at\x18\x02 \x01(\t\"C\n\x0b\x43odeContent\x12\x0f\n\x07payload\x18\x01 \x01(\x0c\x12\x11\n\tsymbology\x18\x02 \x01(\t\x12\x10\n\x08\x65ncoding\x18\x03 \x01(\t\"\x1d\n\nUnreadItem\x12\x0f\n\x07problem\x18\x01 \x01(\t\"[\n\x0cPersonPassed\x12%\n\tdirection\x18\x01 \x01(\x0e\x32\x12.gate.v1.Direction\x12$\n\x07release\x18\x02 \x01(\x0b\x32\x13.gate.v1.CommandRef\"\x0e\n\x0cSecondPerson\"\x1b\n\x07Walkway\x12\x10\n\x08occupied\x18\x01 \x01(\x08\"\x1a\n\tReadiness\x12\r\n\x05ready\x18\x01 \x01(\x08\" \n\x0e\x45mergencyInput\x12\x0e\n\x06\x61\x63tive\x18\x01 \x01(\x08\"\xaa\x03\n\rDeviceCommand\x12 \n\x03ref\x18\x01 \x01(\x0b\x32\x13.gate.v1.CommandRef\x12\x0e\n\x06\x64\x65vice\x18\x02 \x01(\t\x12\x1c\n\x05\x63ites\x18\x03 \x01(\x0b\x32\r.gate.v1.Mark\x12\x34\n\x11lifetime_duration\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12(\n\x07release\x18\x05 \x01(\x0b\x32\x15.gate.v1.ReleaseOrderH\x00\x12+\n\thold_open\x18\x06 \x01(\x0b\x32\x16.gate.v1.HoldOpenOrderH\x00\x12)\n\x08\x65nd_hold\x18\x07 \x01(\x0b\x32\x15.gate.v1.EndHoldOrderH\x00\x12&\n\x06refuse\x18\x08 \x01(\x0b\x32\x14.gate.v1.RefuseOrderH\x00\x12\x31\n\x0cstand_closed\x18\t \x01(\x0b\x32\x19.gate.v1.StandClosedOrderH\x00\x12-\n\nstand_open\x18\n \x01(\x0b\x32\x17.gate.v1.StandOpenOrderH\x00\x42\x07\n\x05order\"5\n\x0cReleaseOrder\x12%\n\tdirection\x18\x01 \x01(\x0e\x32\x12.gate.v1.Direction\"\x0f\n\rHoldOpenOrder\"\x0e\n\x0c\x45ndHoldOrder\"\r\n\x0bRefuseOrder\"\x12\n\x10StandClosedOrder\"\x10\n\x0eStandOpenOrder\"E\n\x0bPromptOrder\x12\x0e\n\x06\x64\x65vice\x18\x01 \x01(\t\x12\r\n\x03say\x18\x02 \x01(\tH\x00\x12\x0e\n\x04show\x18\x03 \x01(\tH\x00\x42\x07\n\x05order\"@\n\nAttachLane\x12\x1f\n\x04mode\x18\x01 \x01(\x0e\x32\x11.gate.v1.LaneMode\x12\x11\n\temergency\x18\x02 \x01(\x08\" \n\x0fPassageHandover\x12\r\n\x05lines\x18\x01 \x03(\x0c\"\x1f\n\rHandoverTaken\x12\x0e\n\x06number\x18\x01 \x01(\x04\"3\n\x0b\x43ommandSent\x12$\n\x07\x63ommand\x18\x01 \x01(\x0b\x32\x13.gate.v1.CommandRef\"_\n\x0f\x43ommandAnswered\x12$\n\x07\x63ommand\x18\x01 \x01(\x0b\x32\x13.gate.v1.CommandRef\x12&\n\x06\x61nswer\x18\x02 \x01(\x0e\x32\x16.gate.v1.CommandAnswer*\x84\x01\n\rCommandAnswer\x12\x1e\n\x1a\x43OMMAND_ANSWER_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x43OMMAND_ANSWER_ACCEPTED\x10\x01\x12\x1a\n\x16\x43OMMAND_ANSWER_REFUSED\x10\x02\x12\x1a\n\x16\x43OMMAND_ANSWER_UNKNOWN\x10\x03\x32N\n\rDeviceService\x12=\n\x06\x41ttach\x12\x16.gate.v1.AttachRequest\x1a\x17.gate.v1.AttachResponse(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'gate.v1.device_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_COMMANDANSWER']._serialized_start=3193
-  _globals['_COMMANDANSWER']._serialized_end=3325
+  _globals['_COMMANDANSWER']._serialized_start=3353
+  _globals['_COMMANDANSWER']._serialized_end=3485
   _globals['_ATTACHREQUEST']._serialized_start=86
   _globals['_ATTACHREQUEST']._serialized_end=385
   _globals['_ATTACHRESPONSE']._serialized_start=388
@@ -58,53 +58,57 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DEVICEREPORT']._serialized_start=1245
   _globals['_DEVICEREPORT']._serialized_end=1792
   _globals['_DEVICEVITALS']._serialized_start=1794
-  _globals['_DEVICEVITALS']._serialized_end=1877
-  _globals['_DEVICEUP']._serialized_start=1879
-  _globals['_DEVICEUP']._serialized_end=1923
-  _globals['_DEVICEDOWN']._serialized_start=1925
-  _globals['_DEVICEDOWN']._serialized_end=1968
-  _globals['_CARDTEXT']._serialized_start=1970
-  _globals['_CARDTEXT']._serialized_end=1994
-  _globals['_CARDNUMBER']._serialized_start=1996
-  _globals['_CARDNUMBER']._serialized_end=2054
-  _globals['_WARMTH']._serialized_start=2056
-  _globals['_WARMTH']._serialized_end=2102
-  _globals['_CODECONTENT']._serialized_start=2104
-  _globals['_CODECONTENT']._serialized_end=2171
-  _globals['_UNREADITEM']._serialized_start=2173
-  _globals['_UNREADITEM']._serialized_end=2202
-  _globals['_PERSONPASSED']._serialized_start=2204
-  _globals['_PERSONPASSED']._serialized_end=2295
-  _globals['_SECONDPERSON']._serialized_start=2297
-  _globals['_SECONDPERSON']._serialized_end=2311
-  _globals['_WALKWAY']._serialized_start=2313
-  _globals['_WALKWAY']._serialized_end=2340
-  _globals['_READINESS']._serialized_start=2342
-  _globals['_READINESS']._serialized_end=2368
-  _globals['_EMERGENCYINPUT']._serialized_start=2370
-  _globals['_EMERGENCYINPUT']._serialized_end=2402
-  _globals['_DEVICECOMMAND']._serialized_start=2405
-  _globals['_DEVICECOMMAND']._serialized_end=2733
-  _globals['_RELEASEORDER']._serialized_start=2735
-  _globals['_RELEASEORDER']._serialized_end=2788
-  _globals['_HOLDOPENORDER']._serialized_start=2790
-  _globals['_HOLDOPENORDER']._serialized_end=2805
-  _globals['_ENDHOLDORDER']._serialized_start=2807
-  _globals['_ENDHOLDORDER']._serialized_end=2821
-  _globals['_REFUSEORDER']._serialized_start=2823
-  _globals['_REFUSEORDER']._serialized_end=2836
-  _globals['_PROMPTORDER']._serialized_start=2838
-  _globals['_PROMPTORDER']._serialized_end=2907
-  _globals['_ATTACHLANE']._serialized_start=2909
-  _globals['_ATTACHLANE']._serialized_end=2973
-  _globals['_PASSAGEHANDOVER']._serialized_start=2975
-  _globals['_PASSAGEHANDOVER']._serialized_end=3007
-  _globals['_HANDOVERTAKEN']._serialized_start=3009
-  _globals['_HANDOVERTAKEN']._serialized_end=3040
-  _globals['_COMMANDSENT']._serialized_start=3042
-  _globals['_COMMANDSENT']._serialized_end=3093
-  _globals['_COMMANDANSWERED']._serialized_start=3095
-  _globals['_COMMANDANSWERED']._serialized_end=3190
-  _globals['_DEVICESERVICE']._serialized_start=3327
-  _globals['_DEVICESERVICE']._serialized_end=3405
+  _globals['_DEVICEVITALS']._serialized_end=1901
+  _globals['_DEVICEUP']._serialized_start=1903
+  _globals['_DEVICEUP']._serialized_end=1947
+  _globals['_DEVICEDOWN']._serialized_start=1949
+  _globals['_DEVICEDOWN']._serialized_end=1992
+  _globals['_CARDTEXT']._serialized_start=1994
+  _globals['_CARDTEXT']._serialized_end=2018
+  _globals['_CARDNUMBER']._serialized_start=2020
+  _globals['_CARDNUMBER']._serialized_end=2078
+  _globals['_WARMTH']._serialized_start=2080
+  _globals['_WARMTH']._serialized_end=2126
+  _globals['_CODECONTENT']._serialized_start=2128
+  _globals['_CODECONTENT']._serialized_end=2195
+  _globals['_UNREADITEM']._serialized_start=2197
+  _globals['_UNREADITEM']._serialized_end=2226
+  _globals['_PERSONPASSED']._serialized_start=2228
+  _globals['_PERSONPASSED']._serialized_end=2319
+  _globals['_SECONDPERSON']._serialized_start=2321
+  _globals['_SECONDPERSON']._serialized_end=2335
+  _globals['_WALKWAY']._serialized_start=2337
+  _globals['_WALKWAY']._serialized_end=2364
+  _globals['_READINESS']._serialized_start=2366
+  _globals['_READINESS']._serialized_end=2392
+  _globals['_EMERGENCYINPUT']._serialized_start=2394
+  _globals['_EMERGENCYINPUT']._serialized_end=2426
+  _globals['_DEVICECOMMAND']._serialized_start=2429
+  _globals['_DEVICECOMMAND']._serialized_end=2855
+  _globals['_RELEASEORDER']._serialized_start=2857
+  _globals['_RELEASEORDER']._serialized_end=2910
+  _globals['_HOLDOPENORDER']._serialized_start=2912
+  _globals['_HOLDOPENORDER']._serialized_end=2927
+  _globals['_ENDHOLDORDER']._serialized_start=2929
+  _globals['_ENDHOLDORDER']._serialized_end=2943
+  _globals['_REFUSEORDER']._serialized_start=2945
+  _globals['_REFUSEORDER']._serialized_end=2958
+  _globals['_STANDCLOSEDORDER']._serialized_start=2960
+  _globals['_STANDCLOSEDORDER']._serialized_end=2978
+  _globals['_STANDOPENORDER']._serialized_start=2980
+  _globals['_STANDOPENORDER']._serialized_end=2996
+  _globals['_PROMPTORDER']._serialized_start=2998
+  _globals['_PROMPTORDER']._serialized_end=3067
+  _globals['_ATTACHLANE']._serialized_start=3069
+  _globals['_ATTACHLANE']._serialized_end=3133
+  _globals['_PASSAGEHANDOVER']._serialized_start=3135
+  _globals['_PASSAGEHANDOVER']._serialized_end=3167
+  _globals['_HANDOVERTAKEN']._serialized_start=3169
+  _globals['_HANDOVERTAKEN']._serialized_end=3200
+  _globals['_COMMANDSENT']._serialized_start=3202
+  _globals['_COMMANDSENT']._serialized_end=3253
+  _globals['_COMMANDANSWERED']._serialized_start=3255
+  _globals['_COMMANDANSWERED']._serialized_end=3350
+  _globals['_DEVICESERVICE']._serialized_start=3487
+  _globals['_DEVICESERVICE']._serialized_end=3565
 # @@protoc_insertion_point(module_scope)

@@ -508,6 +508,9 @@ class DeviceVitals(_message.Message):
 
     COMMAND_DURATION_FIELD_NUMBER: _builtins.int
     ERRORS_FIELD_NUMBER: _builtins.int
+    FRAMES_SKIPPED_FIELD_NUMBER: _builtins.int
+    frames_skipped: _builtins.int
+    """Frames of a camera that were not looked at because a newer one had come. Absent: none. Example: 12."""
     @_builtins.property
     def command_duration(self) -> _containers.RepeatedCompositeFieldContainer[_duration_pb2.Duration]:
         """Time of each answered command, at most 64. Absent: none was asked. Example: [0.004 s]."""
@@ -523,10 +526,11 @@ class DeviceVitals(_message.Message):
         *,
         command_duration: _abc.Iterable[_duration_pb2.Duration] | None = ...,
         errors: _abc.Iterable[_builtins.str] | None = ...,
+        frames_skipped: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["command_duration", b"command_duration", "errors", b"errors"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["command_duration", b"command_duration", "errors", b"errors", "frames_skipped", b"frames_skipped"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -841,6 +845,8 @@ class DeviceCommand(_message.Message):
     HOLD_OPEN_FIELD_NUMBER: _builtins.int
     END_HOLD_FIELD_NUMBER: _builtins.int
     REFUSE_FIELD_NUMBER: _builtins.int
+    STAND_CLOSED_FIELD_NUMBER: _builtins.int
+    STAND_OPEN_FIELD_NUMBER: _builtins.int
     device: _builtins.str
     """The device. Always given. Example: "modbus-relay"."""
     @_builtins.property
@@ -877,6 +883,16 @@ class DeviceCommand(_message.Message):
         know. Absent in other commands. Example: {}.
         """
 
+    @_builtins.property
+    def stand_closed(self) -> Global___StandClosedOrder:
+        """Keep a gate closed that stands open at rest, while the lease is renewed; refused in an emergency that the
+        controller did not know. Absent in other commands. Example: {}.
+        """
+
+    @_builtins.property
+    def stand_open(self) -> Global___StandOpenOrder:
+        """Let it stand open again. Absent in other commands. Example: {}."""
+
     def __init__(
         self,
         *,
@@ -888,12 +904,14 @@ class DeviceCommand(_message.Message):
         hold_open: Global___HoldOpenOrder | None = ...,
         end_hold: Global___EndHoldOrder | None = ...,
         refuse: Global___RefuseOrder | None = ...,
+        stand_closed: Global___StandClosedOrder | None = ...,
+        stand_open: Global___StandOpenOrder | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["cites", b"cites", "end_hold", b"end_hold", "hold_open", b"hold_open", "lifetime_duration", b"lifetime_duration", "order", b"order", "ref", b"ref", "refuse", b"refuse", "release", b"release"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cites", b"cites", "end_hold", b"end_hold", "hold_open", b"hold_open", "lifetime_duration", b"lifetime_duration", "order", b"order", "ref", b"ref", "refuse", b"refuse", "release", b"release", "stand_closed", b"stand_closed", "stand_open", b"stand_open"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cites", b"cites", "device", b"device", "end_hold", b"end_hold", "hold_open", b"hold_open", "lifetime_duration", b"lifetime_duration", "order", b"order", "ref", b"ref", "refuse", b"refuse", "release", b"release"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cites", b"cites", "device", b"device", "end_hold", b"end_hold", "hold_open", b"hold_open", "lifetime_duration", b"lifetime_duration", "order", b"order", "ref", b"ref", "refuse", b"refuse", "release", b"release", "stand_closed", b"stand_closed", "stand_open", b"stand_open"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_order: _TypeAlias = _typing.Literal["release", "hold_open", "end_hold", "refuse"]  # noqa: Y015
+    _WhichOneofReturnType_order: _TypeAlias = _typing.Literal["release", "hold_open", "end_hold", "refuse", "stand_closed", "stand_open"]  # noqa: Y015
     _WhichOneofArgType_order: _TypeAlias = _typing.Literal["order", b"order"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_order) -> _WhichOneofReturnType_order | None: ...
 
@@ -971,6 +989,40 @@ class RefuseOrder(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RefuseOrder: _TypeAlias = RefuseOrder  # noqa: Y015
+
+@_typing.final
+class StandClosedOrder(_message.Message):
+    """Stand closed: the lane is."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StandClosedOrder: _TypeAlias = StandClosedOrder  # noqa: Y015
+
+@_typing.final
+class StandOpenOrder(_message.Message):
+    """Stand open at rest."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StandOpenOrder: _TypeAlias = StandOpenOrder  # noqa: Y015
 
 @_typing.final
 class PromptOrder(_message.Message):

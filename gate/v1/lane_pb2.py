@@ -24,52 +24,53 @@ _sym_db = _symbol_database.Default()
 
 from gate.v1 import reason_pb2 as gate_dot_v1_dot_reason__pb2
 from gate.v1 import status_pb2 as gate_dot_v1_dot_status__pb2
+from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x12gate/v1/lane.proto\x12\x07gate.v1\x1a\x14gate/v1/reason.proto\x1a\x14gate/v1/status.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa8\x01\n\x06\x44\x65vice\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06\x64river\x18\x02 \x01(\t\x12\x0c\n\x04kind\x18\x03 \x01(\t\x12\n\n\x02up\x18\x04 \x01(\x08\x12\r\n\x05\x66\x61ult\x18\x05 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x06 \x01(\t\x12\x32\n\x0elast_good_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0b\x65rror_count\x18\x08 \x01(\x04\"\xa8\x03\n\x04Lane\x12\n\n\x02id\x18\x01 \x01(\t\x12\x1f\n\x04mode\x18\x02 \x01(\x0e\x32\x11.gate.v1.LaneMode\x12\x11\n\temergency\x18\x03 \x01(\x08\x12,\n\rbarrier_state\x18\x04 \x01(\x0e\x32\x15.gate.v1.BarrierState\x12 \n\x07\x64\x65vices\x18\x05 \x03(\x0b\x32\x0f.gate.v1.Device\x12\x17\n\x0f\x64\x65graded_causes\x18\x06 \x03(\t\x12&\n\x0csign_verdict\x18\x07 \x01(\x0e\x32\x10.gate.v1.Verdict\x12$\n\x0bsign_reason\x18\x08 \x01(\x0e\x32\x0f.gate.v1.Reason\x12\x10\n\x08occupied\x18\t \x01(\x08\x12&\n\tsign_text\x18\n \x01(\x0b\x32\x13.gate.v1.ReasonText\x12\x14\n\x0csign_rule_id\x18\x0b \x01(\t\x12\x13\n\x0bsign_issuer\x18\x0c \x01(\t\x12\x18\n\x10sign_asserted_by\x18\r \x01(\t\x12*\n\x0esign_freshness\x18\x0e \x01(\x0b\x32\x12.gate.v1.Freshness\"\x12\n\x10ListLanesRequest\"1\n\x11ListLanesResponse\x12\x1c\n\x05lanes\x18\x01 \x03(\x0b\x32\r.gate.v1.Lane\"!\n\x0eGetLaneRequest\x12\x0f\n\x07lane_id\x18\x01 \x01(\t\".\n\x0fGetLaneResponse\x12\x1b\n\x04lane\x18\x01 \x01(\x0b\x32\r.gate.v1.Lane\"%\n\x11WatchLanesRequest\x12\x10\n\x08lane_ids\x18\x01 \x03(\t\"1\n\x12WatchLanesResponse\x12\x1b\n\x04lane\x18\x01 \x01(\x0b\x32\r.gate.v1.Lane\"X\n\x12SetLaneModeRequest\x12\x0f\n\x07lane_id\x18\x01 \x01(\t\x12\x1f\n\x04mode\x18\x02 \x01(\x0e\x32\x11.gate.v1.LaneMode\x12\x10\n\x08operator\x18\x03 \x01(\t\"2\n\x13SetLaneModeResponse\x12\x1b\n\x04lane\x18\x01 \x01(\x0b\x32\r.gate.v1.Lane\"\x91\x01\n\x12ReleaseLaneRequest\x12\x0f\n\x07lane_id\x18\x01 \x01(\t\x12%\n\tdirection\x18\x02 \x01(\x0e\x32\x12.gate.v1.Direction\x12\x10\n\x08operator\x18\x03 \x01(\t\x12\x0b\n\x03why\x18\x04 \x01(\t\x12$\n\x05\x62\x61sis\x18\x05 \x01(\x0e\x32\x15.gate.v1.ReleaseBasis\"2\n\x13ReleaseLaneResponse\x12\x1b\n\x04lane\x18\x01 \x01(\x0b\x32\r.gate.v1.Lane\":\n\x15ResetEmergencyRequest\x12\x0f\n\x07lane_id\x18\x01 \x01(\t\x12\x10\n\x08operator\x18\x02 \x01(\t\"5\n\x16ResetEmergencyResponse\x12\x1b\n\x04lane\x18\x01 \x01(\x0b\x32\r.gate.v1.Lane*\xa7\x01\n\x08LaneMode\x12\x19\n\x15LANE_MODE_UNSPECIFIED\x10\x00\x12\x13\n\x0fLANE_MODE_ENTRY\x10\x01\x12\x12\n\x0eLANE_MODE_EXIT\x10\x02\x12\x12\n\x0eLANE_MODE_BOTH\x10\x03\x12\x14\n\x10LANE_MODE_CLOSED\x10\x04\x12\x12\n\x0eLANE_MODE_FREE\x10\x05\x12\x19\n\x15LANE_MODE_MAINTENANCE\x10\x06*\xb3\x01\n\x0c\x42\x61rrierState\x12\x1d\n\x19\x42\x41RRIER_STATE_UNSPECIFIED\x10\x00\x12\x16\n\x12\x42\x41RRIER_STATE_NONE\x10\x01\x12\x18\n\x14\x42\x41RRIER_STATE_CLOSED\x10\x02\x12\x1a\n\x16\x42\x41RRIER_STATE_RELEASED\x10\x03\x12\x19\n\x15\x42\x41RRIER_STATE_FAULTED\x10\x04\x12\x1b\n\x17\x42\x41RRIER_STATE_HELD_OPEN\x10\x05*O\n\tDirection\x12\x19\n\x15\x44IRECTION_UNSPECIFIED\x10\x00\x12\x13\n\x0f\x44IRECTION_ENTRY\x10\x01\x12\x12\n\x0e\x44IRECTION_EXIT\x10\x02*N\n\x0cReleaseBasis\x12\x1d\n\x19RELEASE_BASIS_UNSPECIFIED\x10\x00\x12\x1f\n\x1bRELEASE_BASIS_PAPER_WITH_ID\x10\x01\x32\xbf\x03\n\x0bLaneService\x12\x42\n\tListLanes\x12\x19.gate.v1.ListLanesRequest\x1a\x1a.gate.v1.ListLanesResponse\x12<\n\x07GetLane\x12\x17.gate.v1.GetLaneRequest\x1a\x18.gate.v1.GetLaneResponse\x12G\n\nWatchLanes\x12\x1a.gate.v1.WatchLanesRequest\x1a\x1b.gate.v1.WatchLanesResponse0\x01\x12H\n\x0bSetLaneMode\x12\x1b.gate.v1.SetLaneModeRequest\x1a\x1c.gate.v1.SetLaneModeResponse\x12H\n\x0bReleaseLane\x12\x1b.gate.v1.ReleaseLaneRequest\x1a\x1c.gate.v1.ReleaseLaneResponse\x12Q\n\x0eResetEmergency\x12\x1e.gate.v1.ResetEmergencyRequest\x1a\x1f.gate.v1.ResetEmergencyResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x12gate/v1/lane.proto\x12\x07gate.v1\x1a\x14gate/v1/reason.proto\x1a\x14gate/v1/status.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa8\x01\n\x06\x44\x65vice\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06\x64river\x18\x02 \x01(\t\x12\x0c\n\x04kind\x18\x03 \x01(\t\x12\n\n\x02up\x18\x04 \x01(\x08\x12\r\n\x05\x66\x61ult\x18\x05 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x06 \x01(\t\x12\x32\n\x0elast_good_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0b\x65rror_count\x18\x08 \x01(\x04\"\xf4\x03\n\x04Lane\x12\n\n\x02id\x18\x01 \x01(\t\x12\x1f\n\x04mode\x18\x02 \x01(\x0e\x32\x11.gate.v1.LaneMode\x12\x11\n\temergency\x18\x03 \x01(\x08\x12,\n\rbarrier_state\x18\x04 \x01(\x0e\x32\x15.gate.v1.BarrierState\x12 \n\x07\x64\x65vices\x18\x05 \x03(\x0b\x32\x0f.gate.v1.Device\x12\x17\n\x0f\x64\x65graded_causes\x18\x06 \x03(\t\x12&\n\x0csign_verdict\x18\x07 \x01(\x0e\x32\x10.gate.v1.Verdict\x12$\n\x0bsign_reason\x18\x08 \x01(\x0e\x32\x0f.gate.v1.Reason\x12\x10\n\x08occupied\x18\t \x01(\x08\x12&\n\tsign_text\x18\n \x01(\x0b\x32\x13.gate.v1.ReasonText\x12\x14\n\x0csign_rule_id\x18\x0b \x01(\t\x12\x13\n\x0bsign_issuer\x18\x0c \x01(\t\x12\x18\n\x10sign_asserted_by\x18\r \x01(\t\x12*\n\x0esign_freshness\x18\x0e \x01(\x0b\x32\x12.gate.v1.Freshness\x12\x33\n\x10release_duration\x18\x0f \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x15\n\rnormally_open\x18\x10 \x01(\x08\"\x12\n\x10ListLanesRequest\"1\n\x11ListLanesResponse\x12\x1c\n\x05lanes\x18\x01 \x03(\x0b\x32\r.gate.v1.Lane\"!\n\x0eGetLaneRequest\x12\x0f\n\x07lane_id\x18\x01 \x01(\t\".\n\x0fGetLaneResponse\x12\x1b\n\x04lane\x18\x01 \x01(\x0b\x32\r.gate.v1.Lane\"%\n\x11WatchLanesRequest\x12\x10\n\x08lane_ids\x18\x01 \x03(\t\"1\n\x12WatchLanesResponse\x12\x1b\n\x04lane\x18\x01 \x01(\x0b\x32\r.gate.v1.Lane\"X\n\x12SetLaneModeRequest\x12\x0f\n\x07lane_id\x18\x01 \x01(\t\x12\x1f\n\x04mode\x18\x02 \x01(\x0e\x32\x11.gate.v1.LaneMode\x12\x10\n\x08operator\x18\x03 \x01(\t\"2\n\x13SetLaneModeResponse\x12\x1b\n\x04lane\x18\x01 \x01(\x0b\x32\r.gate.v1.Lane\"\x91\x01\n\x12ReleaseLaneRequest\x12\x0f\n\x07lane_id\x18\x01 \x01(\t\x12%\n\tdirection\x18\x02 \x01(\x0e\x32\x12.gate.v1.Direction\x12\x10\n\x08operator\x18\x03 \x01(\t\x12\x0b\n\x03why\x18\x04 \x01(\t\x12$\n\x05\x62\x61sis\x18\x05 \x01(\x0e\x32\x15.gate.v1.ReleaseBasis\"2\n\x13ReleaseLaneResponse\x12\x1b\n\x04lane\x18\x01 \x01(\x0b\x32\r.gate.v1.Lane\":\n\x15ResetEmergencyRequest\x12\x0f\n\x07lane_id\x18\x01 \x01(\t\x12\x10\n\x08operator\x18\x02 \x01(\t\"5\n\x16ResetEmergencyResponse\x12\x1b\n\x04lane\x18\x01 \x01(\x0b\x32\r.gate.v1.Lane*\xa7\x01\n\x08LaneMode\x12\x19\n\x15LANE_MODE_UNSPECIFIED\x10\x00\x12\x13\n\x0fLANE_MODE_ENTRY\x10\x01\x12\x12\n\x0eLANE_MODE_EXIT\x10\x02\x12\x12\n\x0eLANE_MODE_BOTH\x10\x03\x12\x14\n\x10LANE_MODE_CLOSED\x10\x04\x12\x12\n\x0eLANE_MODE_FREE\x10\x05\x12\x19\n\x15LANE_MODE_MAINTENANCE\x10\x06*\xb3\x01\n\x0c\x42\x61rrierState\x12\x1d\n\x19\x42\x41RRIER_STATE_UNSPECIFIED\x10\x00\x12\x16\n\x12\x42\x41RRIER_STATE_NONE\x10\x01\x12\x18\n\x14\x42\x41RRIER_STATE_CLOSED\x10\x02\x12\x1a\n\x16\x42\x41RRIER_STATE_RELEASED\x10\x03\x12\x19\n\x15\x42\x41RRIER_STATE_FAULTED\x10\x04\x12\x1b\n\x17\x42\x41RRIER_STATE_HELD_OPEN\x10\x05*O\n\tDirection\x12\x19\n\x15\x44IRECTION_UNSPECIFIED\x10\x00\x12\x13\n\x0f\x44IRECTION_ENTRY\x10\x01\x12\x12\n\x0e\x44IRECTION_EXIT\x10\x02*N\n\x0cReleaseBasis\x12\x1d\n\x19RELEASE_BASIS_UNSPECIFIED\x10\x00\x12\x1f\n\x1bRELEASE_BASIS_PAPER_WITH_ID\x10\x01\x32\xbf\x03\n\x0bLaneService\x12\x42\n\tListLanes\x12\x19.gate.v1.ListLanesRequest\x1a\x1a.gate.v1.ListLanesResponse\x12<\n\x07GetLane\x12\x17.gate.v1.GetLaneRequest\x1a\x18.gate.v1.GetLaneResponse\x12G\n\nWatchLanes\x12\x1a.gate.v1.WatchLanesRequest\x1a\x1b.gate.v1.WatchLanesResponse0\x01\x12H\n\x0bSetLaneMode\x12\x1b.gate.v1.SetLaneModeRequest\x1a\x1c.gate.v1.SetLaneModeResponse\x12H\n\x0bReleaseLane\x12\x1b.gate.v1.ReleaseLaneRequest\x1a\x1c.gate.v1.ReleaseLaneResponse\x12Q\n\x0eResetEmergency\x12\x1e.gate.v1.ResetEmergencyRequest\x1a\x1f.gate.v1.ResetEmergencyResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'gate.v1.lane_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_LANEMODE']._serialized_start=1408
-  _globals['_LANEMODE']._serialized_end=1575
-  _globals['_BARRIERSTATE']._serialized_start=1578
-  _globals['_BARRIERSTATE']._serialized_end=1757
-  _globals['_DIRECTION']._serialized_start=1759
-  _globals['_DIRECTION']._serialized_end=1838
-  _globals['_RELEASEBASIS']._serialized_start=1840
-  _globals['_RELEASEBASIS']._serialized_end=1918
-  _globals['_DEVICE']._serialized_start=109
-  _globals['_DEVICE']._serialized_end=277
-  _globals['_LANE']._serialized_start=280
-  _globals['_LANE']._serialized_end=704
-  _globals['_LISTLANESREQUEST']._serialized_start=706
-  _globals['_LISTLANESREQUEST']._serialized_end=724
-  _globals['_LISTLANESRESPONSE']._serialized_start=726
-  _globals['_LISTLANESRESPONSE']._serialized_end=775
-  _globals['_GETLANEREQUEST']._serialized_start=777
-  _globals['_GETLANEREQUEST']._serialized_end=810
-  _globals['_GETLANERESPONSE']._serialized_start=812
-  _globals['_GETLANERESPONSE']._serialized_end=858
-  _globals['_WATCHLANESREQUEST']._serialized_start=860
-  _globals['_WATCHLANESREQUEST']._serialized_end=897
-  _globals['_WATCHLANESRESPONSE']._serialized_start=899
-  _globals['_WATCHLANESRESPONSE']._serialized_end=948
-  _globals['_SETLANEMODEREQUEST']._serialized_start=950
-  _globals['_SETLANEMODEREQUEST']._serialized_end=1038
-  _globals['_SETLANEMODERESPONSE']._serialized_start=1040
-  _globals['_SETLANEMODERESPONSE']._serialized_end=1090
-  _globals['_RELEASELANEREQUEST']._serialized_start=1093
-  _globals['_RELEASELANEREQUEST']._serialized_end=1238
-  _globals['_RELEASELANERESPONSE']._serialized_start=1240
-  _globals['_RELEASELANERESPONSE']._serialized_end=1290
-  _globals['_RESETEMERGENCYREQUEST']._serialized_start=1292
-  _globals['_RESETEMERGENCYREQUEST']._serialized_end=1350
-  _globals['_RESETEMERGENCYRESPONSE']._serialized_start=1352
-  _globals['_RESETEMERGENCYRESPONSE']._serialized_end=1405
-  _globals['_LANESERVICE']._serialized_start=1921
-  _globals['_LANESERVICE']._serialized_end=2368
+  _globals['_LANEMODE']._serialized_start=1516
+  _globals['_LANEMODE']._serialized_end=1683
+  _globals['_BARRIERSTATE']._serialized_start=1686
+  _globals['_BARRIERSTATE']._serialized_end=1865
+  _globals['_DIRECTION']._serialized_start=1867
+  _globals['_DIRECTION']._serialized_end=1946
+  _globals['_RELEASEBASIS']._serialized_start=1948
+  _globals['_RELEASEBASIS']._serialized_end=2026
+  _globals['_DEVICE']._serialized_start=141
+  _globals['_DEVICE']._serialized_end=309
+  _globals['_LANE']._serialized_start=312
+  _globals['_LANE']._serialized_end=812
+  _globals['_LISTLANESREQUEST']._serialized_start=814
+  _globals['_LISTLANESREQUEST']._serialized_end=832
+  _globals['_LISTLANESRESPONSE']._serialized_start=834
+  _globals['_LISTLANESRESPONSE']._serialized_end=883
+  _globals['_GETLANEREQUEST']._serialized_start=885
+  _globals['_GETLANEREQUEST']._serialized_end=918
+  _globals['_GETLANERESPONSE']._serialized_start=920
+  _globals['_GETLANERESPONSE']._serialized_end=966
+  _globals['_WATCHLANESREQUEST']._serialized_start=968
+  _globals['_WATCHLANESREQUEST']._serialized_end=1005
+  _globals['_WATCHLANESRESPONSE']._serialized_start=1007
+  _globals['_WATCHLANESRESPONSE']._serialized_end=1056
+  _globals['_SETLANEMODEREQUEST']._serialized_start=1058
+  _globals['_SETLANEMODEREQUEST']._serialized_end=1146
+  _globals['_SETLANEMODERESPONSE']._serialized_start=1148
+  _globals['_SETLANEMODERESPONSE']._serialized_end=1198
+  _globals['_RELEASELANEREQUEST']._serialized_start=1201
+  _globals['_RELEASELANEREQUEST']._serialized_end=1346
+  _globals['_RELEASELANERESPONSE']._serialized_start=1348
+  _globals['_RELEASELANERESPONSE']._serialized_end=1398
+  _globals['_RESETEMERGENCYREQUEST']._serialized_start=1400
+  _globals['_RESETEMERGENCYREQUEST']._serialized_end=1458
+  _globals['_RESETEMERGENCYRESPONSE']._serialized_start=1460
+  _globals['_RESETEMERGENCYRESPONSE']._serialized_end=1513
+  _globals['_LANESERVICE']._serialized_start=2029
+  _globals['_LANESERVICE']._serialized_end=2476
 # @@protoc_insertion_point(module_scope)

@@ -7,6 +7,7 @@ from collections import abc as _abc
 from gate.v1 import reason_pb2 as _reason_pb2
 from gate.v1 import status_pb2 as _status_pb2
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
@@ -214,6 +215,8 @@ class Lane(_message.Message):
     SIGN_ISSUER_FIELD_NUMBER: _builtins.int
     SIGN_ASSERTED_BY_FIELD_NUMBER: _builtins.int
     SIGN_FRESHNESS_FIELD_NUMBER: _builtins.int
+    RELEASE_DURATION_FIELD_NUMBER: _builtins.int
+    NORMALLY_OPEN_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Its id in the configuration, 1 to 64 characters. Always given. Example: "A1"."""
     mode: Global___LaneMode.ValueType
@@ -234,6 +237,10 @@ class Lane(_message.Message):
     """Issuer whose word decided, "" when none did. Example: "AKM"."""
     sign_asserted_by: _builtins.str
     """GB/T 2260 code of the authority that set the status, "" when none did. Example: "340000"."""
+    normally_open: _builtins.bool
+    """Whether its barrier stands open at rest and closes only on a refusal and in LANE_MODE_CLOSED. False when absent.
+    Example: true.
+    """
     @_builtins.property
     def devices(self) -> _containers.RepeatedCompositeFieldContainer[Global___Device]:
         """Its devices, at most 8, in the order of the configuration. Absent: it has none. Example: [samv, modbus-relay]."""
@@ -252,6 +259,12 @@ class Lane(_message.Message):
     def sign_freshness(self) -> _status_pb2.Freshness:
         """How old that word is. Absent: no issuer's word decided. Example: {band: BAND_FRESH, age: 1800 s}."""
 
+    @_builtins.property
+    def release_duration(self) -> _duration_pb2.Duration:
+        """How long a release waits for its passage, 1 to 60 s; longer at a wide lane. Absent: it has no turnstile.
+        Example: 8 s.
+        """
+
     def __init__(
         self,
         *,
@@ -269,10 +282,12 @@ class Lane(_message.Message):
         sign_issuer: _builtins.str = ...,
         sign_asserted_by: _builtins.str = ...,
         sign_freshness: _status_pb2.Freshness | None = ...,
+        release_duration: _duration_pb2.Duration | None = ...,
+        normally_open: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["sign_freshness", b"sign_freshness", "sign_text", b"sign_text"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["release_duration", b"release_duration", "sign_freshness", b"sign_freshness", "sign_text", b"sign_text"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["barrier_state", b"barrier_state", "degraded_causes", b"degraded_causes", "devices", b"devices", "emergency", b"emergency", "id", b"id", "mode", b"mode", "occupied", b"occupied", "sign_asserted_by", b"sign_asserted_by", "sign_freshness", b"sign_freshness", "sign_issuer", b"sign_issuer", "sign_reason", b"sign_reason", "sign_rule_id", b"sign_rule_id", "sign_text", b"sign_text", "sign_verdict", b"sign_verdict"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["barrier_state", b"barrier_state", "degraded_causes", b"degraded_causes", "devices", b"devices", "emergency", b"emergency", "id", b"id", "mode", b"mode", "normally_open", b"normally_open", "occupied", b"occupied", "release_duration", b"release_duration", "sign_asserted_by", b"sign_asserted_by", "sign_freshness", b"sign_freshness", "sign_issuer", b"sign_issuer", "sign_reason", b"sign_reason", "sign_rule_id", b"sign_rule_id", "sign_text", b"sign_text", "sign_verdict", b"sign_verdict"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from drivers.contract import Answer
 from drivers.simulated.light_buzzer import lit
 from drivers.simulated.ports import PtyPort, TcpPort
 from drivers.simulated.relay_board import SimulatedRelayBoard
@@ -19,7 +18,7 @@ from gate.agent.link import Link
 from gate.config import load_lane
 from gate.tomltable import ConfigError
 from tests.agent.far import FarHouse, far_house
-from tests.agent.test_hands import Scene, Written, command
+from tests.agent.test_hands import OpenAtRest, Scene, command
 from tests.station.test_prompting import TRACKS
 
 
@@ -123,21 +122,6 @@ def test_the_deputys_words_count_while_it_decides(tmp_path: Path) -> None:
             await b.shows()
 
     asyncio.run(story())
-
-
-class OpenAtRest(Written):
-    """It closes on a refusal, once the walkway is clear."""
-
-    refuses = True
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.clear = asyncio.Event()
-
-    async def refuse(self) -> Answer:
-        self.done.append(("refuse", 0.0))
-        await self.clear.wait()
-        return Answer.ACCEPTED
 
 
 def test_closing_on_a_refusal_holds_no_release_up() -> None:

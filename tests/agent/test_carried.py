@@ -18,8 +18,7 @@ from gate.rpc import device as rpc_device
 from gate.station.far import FarLane
 from gate.station.farwire import Hello, Mark
 from gate.v1 import device_pb2
-from tests.agent.test_beside import OpenAtRest
-from tests.agent.test_hands import Scene, command
+from tests.agent.test_hands import OpenAtRest, Scene, command
 
 REPORTS = typing.get_args(contract.DeviceReport)
 # Protocols that are not driven by themselves.
@@ -114,7 +113,14 @@ def test_an_agent_obeys_every_order() -> None:
         scene = Scene()
         scene.turnstile = scene.hands._turnstile = turnstile
         orders = [field.name for field in device_pb2.DeviceCommand.DESCRIPTOR.oneofs_by_name["order"].fields]
-        await scene.do(*(command(number, order, (7, 100.0)) for number, order in enumerate(orders, 1)))
+        running = asyncio.create_task(scene.hands.run())
+        async with asyncio.timeout(5):
+            for number, order in enumerate(orders, 1):  # one after the other: a gate closes once at a time
+                scene.hands.take(scene.chief, command(number, order, (7, 100.0)))
+                while len(turnstile.done) < number or scene.hands._closing:
+                    await asyncio.sleep(0)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
         assert sorted(done for done, _ in turnstile.done) == sorted(DONE[order] for order in orders)
         prompts = Prompts({"it": prompt})
         for order in device_pb2.PromptOrder.DESCRIPTOR.oneofs_by_name["order"].fields:
@@ -126,7 +132,14 @@ def test_an_agent_obeys_every_order() -> None:
     asyncio.run(story())
 
 
-DONE = {"release": "release", "hold_open": "hold", "end_hold": "end", "refuse": "refuse"}
+DONE = {
+    "release": "release",
+    "hold_open": "hold",
+    "end_hold": "end",
+    "refuse": "refuse",
+    "stand_closed": "closed",
+    "stand_open": "open",
+}
 
 
 class Told:

@@ -45,6 +45,29 @@ class Written:
         return Answer.ACCEPTED
 
 
+class OpenAtRest(Written):
+    """It closes on a refusal, once the walkway is clear."""
+
+    refuses = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.clear = asyncio.Event()
+
+    async def refuse(self) -> Answer:
+        self.done.append(("refuse", 0.0))
+        await self.clear.wait()
+        return Answer.ACCEPTED
+
+    async def stand_closed(self) -> Answer:
+        self.done.append(("closed", 0.0))
+        return Answer.ACCEPTED
+
+    async def stand_open(self) -> Answer:
+        self.done.append(("open", 0.0))
+        return Answer.ACCEPTED
+
+
 def command(number: int, order: str, cites: tuple[int, float], lifetime_s: float = 8.0) -> device_pb2.DeviceCommand:
     made = device_pb2.DeviceCommand(
         ref=device_pb2.CommandRef(run_id=RUN, number=number), device="board", cites=mark(*cites)
@@ -218,6 +241,31 @@ def test_a_hold_lasts_as_long_as_its_lease() -> None:
             running.cancel()
             await asyncio.gather(running, return_exceptions=True)
         assert [done for done, _ in scene.turnstile.done] == ["hold", "hold", "end"]
+
+    asyncio.run(story())
+
+
+def test_a_gate_is_kept_closed_as_long_as_its_lease() -> None:
+    """A closed lane's gate that stands open at rest: nobody who is cut off keeps it closed, in an alarm neither."""
+
+    async def story() -> None:
+        scene = Scene()
+        scene.turnstile = scene.hands._turnstile = turnstile = OpenAtRest()
+        scene.hands.take(scene.chief, command(1, "stand_closed", (7, 100.0)))
+        running = asyncio.create_task(scene.hands.run())
+        try:
+            async with asyncio.timeout(10):
+                while not turnstile.done or scene.hands._closing:
+                    await asyncio.sleep(0)
+                scene.alarm(True)
+                scene.clock.now_s += LEASE_S + 0.1
+                scene.hands.take(scene.chief, command(2, "stand_closed", (8, 0.0)))  # too old: wakes it only
+                while len(turnstile.done) < 2:
+                    await asyncio.sleep(0)
+        finally:
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+        assert [done for done, _ in turnstile.done] == ["closed", "open"]
 
     asyncio.run(story())
 

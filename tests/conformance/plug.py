@@ -6,11 +6,9 @@ import os
 import random
 import shutil
 import socket
-import tomllib
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, nullcontext, suppress
 from dataclasses import replace
-from importlib import resources
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -35,8 +33,7 @@ OFTEN = {"every_s": "0.2"}  # how often a simulated passenger comes, where the s
 
 def kinds(info: registry.DriverInfo) -> list[str]:
     """On what it can be plugged in: serial and TCP, or the `ports` it declares; a folder for one with a source."""
-    declared = tomllib.loads(resources.files(info.package).joinpath("driver.toml").read_text("utf-8"))["driver"]
-    return list(declared.get("ports", ["pty", "tcp"])) if "port" in info.settings else ["dir"]
+    return list(info.ports) if "port" in info.settings else ["dir"]
 
 
 CASES = [(info, kind) for info in registry.drivers().values() for kind in kinds(info)]

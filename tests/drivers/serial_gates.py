@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from drivers import registry
-from drivers.contract import DeviceReport, Down, Turnstile, Up
+from drivers.contract import DeviceReport, Down, Turnstile, Up, Vitals
 from drivers.simulated.digicon import SimulatedDigicon
 from drivers.simulated.machpower import SimulatedMachPower
 from drivers.simulated.ports import PtyPort, Session, SimulatedPort, TcpPort
@@ -26,6 +26,13 @@ class Bench:
     def __init__(self, device: Turnstile) -> None:
         self.device = device
         self.reports: list[DeviceReport] = []
+        self.vitals: list[Vitals] = []
+
+    def hear(self, said: DeviceReport) -> None:
+        if isinstance(said, Vitals):
+            self.vitals.append(said)
+        else:
+            self.reports.append(said)
 
     async def until(self, condition: Callable[[], bool], seconds: float = 8.0) -> None:
         async with asyncio.timeout(seconds):
@@ -50,7 +57,7 @@ async def driven(name: str, port: str, **settings: object) -> AsyncIterator[Benc
     """The driver on `port`, up."""
     given = {"port": port, "timeout_ms": TIMEOUT_MS, "baud": 115200, **QUICK[name], **settings}
     bench = Bench(registry.create(name, registry.check_settings(registry.driver(name), given)))  # type: ignore[arg-type]
-    running = asyncio.create_task(bench.device.run(bench.reports.append))
+    running = asyncio.create_task(bench.device.run(bench.hear))
     try:
         await bench.up()
         yield bench

@@ -46,7 +46,7 @@ class Scanner:
 
     @property
     def is_up(self) -> bool:
-        return [type(report) for report in self.said if not isinstance(report, CodeReport)][-1:] == [Up]
+        return [type(report) for report in self.said if isinstance(report, Up | Down)][-1:] == [Up]
 
 
 async def until(condition: Callable[[], object]) -> None:

@@ -94,7 +94,7 @@ async def actuators() -> AsyncIterator[list[Actuator]]:
             given: dict[str, Any] = {"port": f"{protocol}:{NET}.2:{first + number}", "timeout_ms": TIMEOUT_MS}
             device: Any = registry.create(name, registry.check_settings(registry.driver(name), given))
             found.append(Actuator(kind, number, Bench(device)))
-            tasks.append(asyncio.create_task(device.run(found[-1].bench.reports.append)))
+            tasks.append(asyncio.create_task(device.run(found[-1].bench.hear)))
     try:
         yield found
     finally:

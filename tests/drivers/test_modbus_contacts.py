@@ -383,12 +383,12 @@ async def _step(fault: str, bench: Bench, gate: SimulatedContactGate, port: Simu
     if fault == "cut":
         await port.plug()
     board.knobs = BoardKnobs(board=board.knobs.board)
-    await bench.until(lambda: isinstance(_last_state(bench.reports), Up), 4.0)
+    await bench.until(lambda: isinstance(last_state(bench.reports), Up), 4.0)
     await bench.until(lambda: loop.time() > ends_s and not board.coils[0], 4.0)
     assert len(board.releases) - before == happened, "released after the answer"
 
 
-def _last_state(reports: list[DeviceReport]) -> DeviceReport | None:
+def last_state(reports: list[DeviceReport]) -> DeviceReport | None:
     return next((each for each in reversed(reports) if type(each).__name__ in ("Up", "Down")), None)
 
 

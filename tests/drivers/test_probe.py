@@ -2,8 +2,9 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pymodbus import ModbusDeviceIdentification
@@ -13,12 +14,19 @@ from pymodbus.simulator import DataType, SimData, SimDevice
 from drivers import probe, registry
 from drivers.contract import DeviceFault
 from drivers.readers.samv.codec import Command
-from drivers.scanners.line.probe import ssi_revision
+from drivers.scanners.ssi.probe import ssi_revision
+from drivers.simulated.digicon import SimulatedDigicon
 from drivers.simulated.line_scanner import MAKERS, SimulatedLineScanner
+from drivers.simulated.machpower import SimulatedMachPower
 from drivers.simulated.ports import PtyPort, SimulatedPort, TcpPort
 from drivers.simulated.relay_board import SimulatedRelayBoard
 from drivers.simulated.samv import SimulatedSamv
+from drivers.simulated.serial_thermometer import SimulatedThermometer
+from drivers.simulated.tpw import SimulatedTpw
+from drivers.simulated.uhppote import SimulatedUhppote
+from drivers.simulated.zkteco_c3 import SimulatedC3
 from drivers.transport import PortError
+from tests.conformance.plug import Plug
 
 SAM = "05.03-20162091-1234567890-0218893066"
 
@@ -109,17 +117,22 @@ def test_an_independent_modbus_server_tells_its_maker() -> None:
 
 
 @pytest.mark.parametrize(
-    ("maker", "says"), [("honeywell", "Honeywell"), ("newland", "Newland"), ("zebra", "revision SIM 1.0 00")]
+    ("maker", "driver", "says"),
+    [
+        ("honeywell", "engine-scanner", "Honeywell"),
+        ("newland", "engine-scanner", "Newland"),
+        ("zebra", "ssi-scanner", "revision SIM 1.0 00"),
+    ],
 )
-def test_an_engine_is_told_by_its_makers_question(tmp_path: Path, maker: str, says: str) -> None:
+def test_an_engine_is_told_by_its_makers_question(tmp_path: Path, maker: str, driver: str, says: str) -> None:
     """And what it was sent is no trigger of any maker (devices.md 2.1)."""
 
     async def story() -> None:
         engine = SimulatedLineScanner()
         engine.answers = MAKERS[maker]
         async with at(tmp_path, engine, "tcp") as port:
-            driver, said = found(await probe.find(port.spec))
-        assert driver == "line-scanner"
+            told_by, said = found(await probe.find(port.spec))
+        assert told_by == driver
         assert says in said
         for trigger in (b"\x16T\r", b"SCNTRG1", b"\x01T\x04", bytes.fromhex("04E40400FF14")):
             assert trigger not in engine.received
@@ -205,3 +218,134 @@ def test_an_ssi_revision_is_only_one_with_its_checksum() -> None:
     assert ssi_revision(frame[:-1] + b"\x00") is None
     assert ssi_revision(frame[:-1]) is None
     assert ssi_revision(bytes(300)) is None
+
+
+# Who names the simulated device of each driver, and what is said of it. None: nobody can tell it by a question that
+# moves nothing, and nobody takes it for something else.
+NAMED = {
+    "samv": ("samv", f"SAM_V reader, SAM {SAM}"),
+    "modbus-relay": ("modbus-relay", "Modbus TCP, unit 1"),
+    "light-buzzer": ("modbus-relay", "Modbus TCP, unit 1"),  # what hangs on its relays nobody can ask
+    "tpw-321asp": ("tpw-321asp", "TPW-321ASP"),
+    "uhppote": ("uhppote", "UHPPOTE controller 405419896, firmware v8.92"),
+    "zkteco-c3": ("zkteco-c3", "C3 panel C3-400 AC Ver 4.3.4 Apr 27 2017 DDG8130016092200401"),
+    "engine-scanner": ("engine-scanner", "Newland engine"),  # the simulated one knows every maker's orders
+    "ssi-scanner": ("ssi-scanner", "Zebra SSI engine in packet mode, revision SIM-SSI-1.0 SIMULATED 00 0000"),
+    "voice-module": ("voice-module", "voice module, profile dfr0534"),
+    "serial-thermometer": ("serial-thermometer", "thermometer module, protocol 5a5a45"),
+    "digicon-tx1500": None,  # it knows orders only
+    "machpower-eb": None,  # likewise; what its "end of the ban" does to an arm that is down is not told
+    "line-scanner": None,
+    "wedge-scanner": None,
+}
+NETWORKED = [info for info in registry.drivers().values() if info.name in NAMED]
+
+
+def test_each_simulated_device_is_named_for_what_it_is(tmp_path: Path) -> None:
+    """By its own driver or, where none can tell it by asking, by nobody."""
+
+    async def named(info: registry.DriverInfo) -> tuple[str, str] | None:
+        plug = Plug(info, "tcp", tmp_path)
+        await plug.plug()
+        try:
+            tries = await probe.find(plug.setting["port"])
+        finally:
+            await plug.unplug()
+        return found(tries) if any(each.says for each in tries) else None
+
+    async def story() -> None:
+        told = await asyncio.gather(*map(named, NETWORKED))
+        assert dict(zip((info.name for info in NETWORKED), told, strict=True)) == NAMED
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("name", ["tpw-321asp", "uhppote"])
+def test_a_board_on_udp_is_asked_by_those_who_speak_it(name: str, tmp_path: Path) -> None:
+    """No serial driver takes udp: for the path of a port."""
+
+    async def story() -> None:
+        plug = Plug(registry.driver(name), "udp", tmp_path)
+        await plug.plug()
+        try:
+            tries = await probe.find(plug.setting["port"])
+        finally:
+            await plug.unplug()
+        assert found(tries) == NAMED[name]
+        assert {each.driver for each in tries} <= {"tpw-321asp", "uhppote"}
+
+    asyncio.run(story())
+
+
+GATES: dict[str, Callable[[], Any]] = {
+    "digicon-tx1500": SimulatedDigicon,
+    "machpower-eb": SimulatedMachPower,
+    "tpw-321asp": SimulatedTpw,
+    "uhppote": SimulatedUhppote,
+    "zkteco-c3": SimulatedC3,
+    "modbus-relay": SimulatedRelayBoard,
+}
+
+
+def test_no_question_moves_any_gate() -> None:
+    """Every driver's questions, all of them, put to every make's controller: nobody is released, nothing is set."""
+
+    async def asked(name: str) -> None:
+        gate = GATES[name]()
+        async with TcpPort(getattr(gate, "session", None) or gate.rtu) as port:
+            for info in probe.askers():
+                await probe._try(info, port.spec)
+        moved = [*getattr(gate, "released", ()), *getattr(gate, "releases", ()), *getattr(gate, "opened", ())]
+        assert moved == [], name
+        assert not getattr(gate, "writes", ()), name
+        orders = (bytes([0x14]), b"H", b"A", b"D", b"L", b"C")  # passing modes of a TPW, releases of a Digicon
+        assert not [frame for frame in getattr(gate, "received", ()) if bytes(frame).startswith(orders)]
+
+    async def story() -> None:
+        await asyncio.gather(*map(asked, GATES))
+
+    asyncio.run(story())
+
+
+def test_a_line_that_echoes_is_no_device(tmp_path: Path) -> None:
+    """Two-wire adapters send back what is sent: nobody takes their own question for an answer.
+
+    Modbus is asked on its serial line, for Modbus TCP knows no such line.
+    """
+
+    async def story() -> None:
+        async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            while data := await reader.read(256):
+                writer.write(data)
+
+        async with TcpPort(echo) as port, PtyPort(tmp_path / "line", echo) as line:
+            for info in probe.askers():
+                tried = await probe._try(info, line.spec if info.name == "modbus-relay" else port.spec)
+                assert not tried.says, tried
+
+    asyncio.run(story())
+
+
+def test_a_thermometer_is_found_and_nobody_s_temperature_is_told(tmp_path: Path) -> None:
+    """In each dialect, without the number that it measured."""
+
+    async def story() -> None:
+        for protocol in ("5a5a45", "aa55", "register"):
+            module = SimulatedThermometer(protocol, celsius=38.25)
+            async with TcpPort(module.session) as port:
+                tried = await probe._try(registry.driver("serial-thermometer"), port.spec)
+            assert tried == probe.Tried("serial-thermometer", f"thermometer module, protocol {protocol}")
+
+    asyncio.run(story())
+
+
+def test_a_panel_with_a_password_is_one_all_the_same() -> None:
+    """It refuses, as only such a panel does; its log is not read."""
+
+    async def story() -> None:
+        panel = SimulatedC3()
+        panel.password = b"secret"
+        async with TcpPort(panel.session) as port:
+            assert found(await probe.find(port.spec)) == ("zkteco-c3", "C3 panel, wants a password")
+
+    asyncio.run(story())

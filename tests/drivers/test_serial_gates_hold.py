@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -12,8 +11,8 @@ from drivers.contract import Answer, DeviceReport, Direction, Down, Passed
 from drivers.registry import SettingError
 from drivers.simulated import machpower as simulated_machpower
 from drivers.simulated.machpower import SimulatedMachPower
-from drivers.simulated.ports import PtyPort
-from drivers.simulated.tpw import SimulatedTpw, UdpBoard
+from drivers.simulated.ports import PtyPort, UdpPort
+from drivers.simulated.tpw import SimulatedTpw
 from tests.drivers.serial_gates import TIMEOUT_MS, driven, gated, port_of
 
 ENTRY, EXIT = Direction.ENTRY, Direction.EXIT
@@ -335,31 +334,22 @@ def test_two_tpw_boards_share_a_line_by_their_addresses(tmp_path: Path) -> None:
     asyncio.run(story())
 
 
-@contextlib.asynccontextmanager
-async def udp(gate: SimulatedTpw, port: int = 0) -> AsyncIterator[int]:
-    loop = asyncio.get_running_loop()
-    transport, _ = await loop.create_datagram_endpoint(lambda: UdpBoard(gate), local_addr=("127.0.0.1", port))
-    try:
-        yield transport.get_extra_info("sockname")[1]
-    finally:
-        transport.close()
-
-
 def test_tpw_on_udp_is_released_counted_lost_and_found(tmp_path: Path) -> None:
     """The same frames as datagrams; a board that is gone is Down, and found again."""
 
     async def story() -> None:
         gate = SimulatedTpw()
         async with contextlib.AsyncExitStack() as later:
-            async with udp(gate) as number:
-                bench = await later.enter_async_context(driven("tpw-321asp", f"udp:127.0.0.1:{number}"))
+            port = UdpPort(gate.session, "127.0.0.1", 0)
+            async with port:
+                bench = await later.enter_async_context(driven("tpw-321asp", port.spec))
                 assert await bench.device.release(ENTRY, 5.0) is Answer.ACCEPTED
                 await gate.pass_through()
                 await bench.reported(Passed(ENTRY))
                 await bench.until(lambda: gate.passing == b"00")
             await bench.down()
             assert await bench.device.release(ENTRY, 5.0) is Answer.REFUSED
-            async with udp(gate, number):
+            async with port:
                 async with asyncio.timeout(2.0):
                     await bench.up(2)
                 assert await bench.device.release(EXIT, 5.0) is Answer.ACCEPTED

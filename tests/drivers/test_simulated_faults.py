@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import importlib
 from collections.abc import AsyncIterator, Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,16 @@ from drivers.contract import Answer, CardReport, Direction, Down, Emergency, Pas
 from drivers.simulated.ports import plug_at
 from drivers.simulated.wire import FAULTS, WireFaults
 from drivers.transport import open_link
+from tests.conformance.plug import Plug
 
-WIRED = {"passed_input": 0, "fire_input": 4, "ready_input": 5, "timeout_ms": 200}
+NONE = registry.Setting("", "string", "")
+_CONVERT: dict[str, Callable[[str], Any]] = {
+    "boolean": lambda text: text == "true",
+    "integer": int,
+    "number": float,
+    "string": str,
+}
+WIRED: dict[str, object] = {"passed_input": 0, "fire_input": 4, "ready_input": 5, "timeout_ms": 200}
 
 
 class Told:
@@ -40,9 +49,11 @@ class Told:
 @contextlib.asynccontextmanager
 async def simulated(name: str, folder: Path, knobs: dict[str, str], **settings: object) -> AsyncIterator[Told]:
     info = registry.driver(name)
-    port = folder / "device"
-    device = asyncio.create_task(importlib.import_module(info.simulator).simulate(f"pty:{port}", knobs))
-    told = Told(registry.create(name, registry.check_settings(info, {"port": str(port), **settings})))
+    plug = Plug(info, "pty" if "pty" in info.ports else "tcp", folder)
+    typed = {key: _CONVERT[info.knobs[key].type](text) for key, text in knobs.items()}
+    registry.check_knobs(info, typed)  # no knob that `gate devices simulate` would refuse
+    device = asyncio.create_task(importlib.import_module(info.simulator).simulate(plug.spec, knobs))
+    told = Told(registry.create(name, registry.check_settings(info, {**plug.setting, **settings})))
     running = asyncio.create_task(told.device.run(told.said.append))
     try:
         await told.some(Up)
@@ -62,6 +73,77 @@ def test_a_stuck_passage_contact_counts_one_person(tmp_path: Path) -> None:
             await told.reported(Passed(Direction.ENTRY))
             assert await told.device.release(Direction.ENTRY, 2.0) is Answer.ACCEPTED
             await asyncio.sleep(2.0)  # 0.8 s of walking, 0.3 s of pulse, and polls of 0.1 s
+            assert told.said.count(Passed(Direction.ENTRY)) == 1
+
+    asyncio.run(story())
+
+
+# Every turnstile that tells passages, with the settings by which it does; and which reports a broken fire loop.
+TELLS: dict[str, dict[str, object]] = {
+    "modbus-relay": WIRED,
+    "osdp-output": {"passed_input": 0, "fire_input": 4, "ready_input": 5},
+    "zkteco-c3": {"passed_sensor": 1, "fire_input": 1, "open_s": 1},
+    "uhppote": {"passed_sensor": 1},
+    "tpw-321asp": {},
+    "digicon-tx1500": {},
+}
+LOOPED = {"modbus-relay", "osdp-output", "zkteco-c3"}
+TELLS_NO_PASSAGE = {"machpower-eb"}
+
+
+def test_every_simulator_has_the_knobs_that_apply_to_it() -> None:
+    """The cable's on a port; a stuck sensor where passages are told; a cut fire loop; a card pulled, or resting."""
+    infos = registry.drivers()
+    turnstiles = {name for name, info in infos.items() if info.kind == "turnstile"}
+    assert turnstiles - TELLS_NO_PASSAGE == {name for name, info in infos.items() if "stuck_passage" in info.knobs}
+    assert turnstiles - TELLS_NO_PASSAGE == set(TELLS)
+    assert {name for name, info in infos.items() if "fire" in info.knobs.get("wire_break", NONE).choices} == LOOPED
+    assert {"pulled_early", "rests_as_found"} <= set(infos["samv"].knobs)  # the one reader that is read in steps
+    cable = {field.name for field in fields(WireFaults)}
+    assert all(cable <= set(info.knobs) for info in infos.values() if "port" in info.settings)
+
+
+@pytest.mark.parametrize("stuck", ["false", "true"])
+@pytest.mark.parametrize("name", sorted(set(TELLS) - {"modbus-relay"}))
+def test_a_stuck_passage_sensor_counts_nobody(tmp_path: Path, name: str, stuck: str) -> None:
+    """The release is accepted, the person walks, and only a sensor that works says so."""
+
+    async def story() -> None:
+        async with simulated(name, tmp_path, {"stuck_passage": stuck}, **TELLS[name]) as told:
+            assert await told.device.release(Direction.ENTRY, 6.0) is Answer.ACCEPTED
+            if stuck == "false":
+                await told.reported(Passed(Direction.ENTRY))
+            else:
+                await asyncio.sleep(2.5)  # 0.8 s of walking, 0.3 s of pulse, and the longest look of 1 s
+                assert not any(isinstance(report, Passed) for report in told.said)
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("name", sorted(LOOPED))
+def test_a_broken_fire_loop_is_a_fire(tmp_path: Path, name: str) -> None:
+    """On every driver that watches one; whole, it is none."""
+
+    async def story() -> None:
+        for wire in ("none", "fire"):
+            async with simulated(name, tmp_path / wire, {"wire_break": wire}, **TELLS[name]) as told:
+                if wire == "fire":
+                    await told.reported(Emergency(True))
+                else:
+                    await asyncio.sleep(1.0)  # several looks of each
+                    assert Emergency(True) not in told.said
+
+    asyncio.run(story())
+
+
+def test_a_panel_s_broken_sensor_wire_tells_one_opening(tmp_path: Path) -> None:
+    """Nobody was released: one passage is told, which the lane takes for an intrusion, and no more."""
+
+    async def story() -> None:
+        async with simulated("zkteco-c3", tmp_path, {"wire_break": "passed"}, **TELLS["zkteco-c3"]) as told:
+            await told.reported(Passed(Direction.ENTRY))
+            assert await told.device.release(Direction.ENTRY, 6.0) is Answer.ACCEPTED
+            await asyncio.sleep(2.0)  # 0.8 s of walking, and looks
             assert told.said.count(Passed(Direction.ENTRY)) == 1
 
     asyncio.run(story())

@@ -33,7 +33,7 @@ def made(port: str, **settings: object) -> Any:
 @contextlib.asynccontextmanager
 async def running(device: Any) -> AsyncIterator[Bench]:
     bench = Bench(device)
-    task = asyncio.create_task(device.run(bench.reports.append))
+    task = asyncio.create_task(device.run(bench.hear))
     try:
         yield bench
         assert not task.done(), task
@@ -84,7 +84,7 @@ def test_release_then_passed(kind: str) -> None:
                 await gate.pass_through(direction)
                 await bench.reported(Passed(direction))
             assert bench.count(Passed) == 2
-            assert Up("UHPPOTE 405419896 v8.92") in bench.reports
+            assert Up("UHPPOTE 405419896 v8.92", "UHPPOTE 405419896 door 1") in bench.reports
 
     asyncio.run(story())
 

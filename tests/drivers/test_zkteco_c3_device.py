@@ -36,7 +36,7 @@ def made(port: str, **settings: object) -> Any:
 @contextlib.asynccontextmanager
 async def running(device: Any) -> AsyncIterator[Bench]:
     bench = Bench(device)
-    task = asyncio.create_task(device.run(bench.reports.append))
+    task = asyncio.create_task(device.run(bench.hear))
     try:
         yield bench
         assert not task.done(), task

@@ -15,8 +15,20 @@ from gate.moment import Moment
 from gate.passage import events
 from gate.passage.barrier import BarrierState
 from gate.passage.claims import Claims
-from gate.passage.commands import Command, Direction, FindStatus, LaneMode, Refuse, Release, Say, Show, WriteRecord
-from gate.passage.lane import Lane
+from gate.passage.commands import (
+    Command,
+    Direction,
+    FindStatus,
+    LaneMode,
+    Refuse,
+    Release,
+    Say,
+    Show,
+    StandClosed,
+    StandOpen,
+    WriteRecord,
+)
+from gate.passage.lane import Lane, LaneTimes
 from gate.passage.pairing import FrontState
 from gate.passage.record import PassageRecord
 from gate.policy.question import Circumstances, Presented, Question
@@ -37,16 +49,20 @@ class _Scene:
     normally_open: bool = False
     mode: LaneMode = LaneMode.BOTH
     answers: bool = True
+    within_s: float = 8.0
     now: Moment = START
     signs: dict[Direction | None, Reason | None] = field(default_factory=lambda: {None: None, ENTRY: None, EXIT: None})
     said: list[tuple[Reason, Direction | None]] = field(default_factory=list)
     releases: list[Direction] = field(default_factory=list)
+    lives_s: list[float] = field(default_factory=list)
     closings: int = 0
+    stands: list[str] = field(default_factory=list)
     records: list[PassageRecord] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         ids = (f"passage {n}" for n in itertools.count())
-        self.lane = Lane("A1", self.mode, RULES, Claims(), ids.__next__, normally_open=self.normally_open)
+        times = LaneTimes(release_within_s=self.within_s)
+        self.lane = Lane("A1", self.mode, RULES, Claims(), ids.__next__, times=times, normally_open=self.normally_open)
 
     def see(self, event: events.Event, after_s: float = 0.0) -> None:
         self.now = self.now.plus(after_s)
@@ -70,10 +86,13 @@ class _Scene:
                 self.signs[side] = reason
             case Say(reason=reason, side=side):
                 self.said.append((reason, side))
-            case Release(direction=direction):
+            case Release(direction=direction, within_s=within_s):
                 self.releases.append(direction)
+                self.lives_s.append(within_s)
             case Refuse():
                 self.closings += 1
+            case StandClosed() | StandOpen():
+                self.stands.append("closed" if isinstance(command, StandClosed) else "open")
             case WriteRecord(record=record):
                 self.records.append(record)
             case FindStatus(query=query, presentation=shown) if self.answers:
@@ -180,6 +199,17 @@ def test_the_waiting_side_s_sign_says_open_in_an_emergency() -> None:
     assert scene.signs[None] is scene.signs[EXIT] is Reason.EMERGENCY_OPEN
 
 
+def test_a_wide_lane_waits_as_long_as_it_is_set_to() -> None:
+    """Its release lives so long for the turnstile, and lapses then and not before."""
+    scene = _Scene(within_s=20.0)
+    scene.card(1, ENTRY)
+    assert scene.lives_s == [20.0]
+    scene.see(events.TimeReached(), 19.9)
+    assert scene.records == []
+    scene.see(events.TimeReached(), 0.1)
+    assert [record.outcome for record in scene.records] == ["LAPSED"]
+
+
 # --- lanes that stand open -------------------------------------------------------------------------------------------
 
 
@@ -229,12 +259,54 @@ def test_flaps_close_on_nobody_through_an_open_gate(opened: events.Event) -> Non
     assert scene.closings == 0
 
 
-def test_a_closed_lane_that_stands_open_closes_on_whoever_presents() -> None:
-    """Its sign says closed; nobody is decided about."""
+def test_a_lane_that_is_closed_stands_closed_until_it_is_opened() -> None:
+    """Its sign says closed, its flaps are, and nobody is decided about; with its own mode they stand open again."""
     scene = _Scene(normally_open=True)
     scene.see(events.ModeSet(LaneMode.CLOSED, "op"))
     scene.card(1, ENTRY)
-    assert (scene.closings, scene.releases, scene.records) == (1, [], [])
+    assert (scene.stands, scene.closings, scene.releases, scene.records) == (["closed"], 0, [], [])
+    assert scene.signs[None] is Reason.LANE_CLOSED
+    scene.see(events.ModeSet(LaneMode.BOTH, "op"))
+    assert scene.stands == ["closed", "open"]
+
+
+def test_a_closed_lane_closes_behind_who_was_released() -> None:
+    """Whoever holds a grant still walks; staff let somebody through, and it closes again."""
+    scene = _Scene(normally_open=True)
+    scene.card(1, ENTRY)
+    scene.see(events.ModeSet(LaneMode.CLOSED, "op"))
+    assert scene.stands == []
+    scene.passes(ENTRY)
+    assert scene.stands == ["closed"]
+    scene.see(events.StaffReleased("op", "seen", ENTRY, Reason.STAFF_RELEASE), 1.0)
+    scene.passes(ENTRY)
+    assert scene.stands == ["closed", "open", "closed"]
+
+
+def test_a_closed_lane_opens_in_an_emergency_and_closes_after_its_reset() -> None:
+    """Never told to close in between, whatever staff set."""
+    scene = _Scene(normally_open=True, mode=LaneMode.CLOSED)
+    scene.see(events.TurnstileBack())
+    assert scene.stands == ["closed"], "closed of before a restart"
+    scene.see(events.EmergencySeen(True), 0.1)
+    assert scene.stands == ["closed", "open"]
+    scene.see(events.ModeSet(LaneMode.FREE, "op"))
+    scene.see(events.ModeSet(LaneMode.CLOSED, "op"))
+    scene.see(events.TurnstileLost(), 0.1)
+    scene.see(events.TurnstileBack(), 0.1)
+    scene.see(events.EmergencySeen(False), 0.1)
+    assert scene.stands == ["closed", "open"]
+    scene.see(events.EmergencyReset("op"), 0.1)
+    assert scene.stands == ["closed", "open", "closed"]
+
+
+def test_a_turnstile_that_was_lost_is_closed_again() -> None:
+    """It may have lost its power, and stood open since."""
+    scene = _Scene(normally_open=True, mode=LaneMode.CLOSED)
+    scene.see(events.TurnstileBack())
+    scene.see(events.TurnstileLost(), 5.0)
+    scene.see(events.TurnstileBack(), 5.0)
+    assert scene.stands == ["closed", "closed"]
 
 
 def test_a_lane_that_stands_closed_is_never_told_to_close() -> None:
@@ -242,7 +314,8 @@ def test_a_lane_that_stands_closed_is_never_told_to_close() -> None:
     scene = _Scene()
     scene.card(RED, ENTRY)
     assert scene.records[-1].verdict == VerdictKind.DENY
-    assert scene.closings == 0
+    scene.see(events.ModeSet(LaneMode.CLOSED, "op"))
+    assert (scene.closings, scene.stands) == (0, [])
 
 
 class _OpenWorld(_World):
@@ -254,7 +327,7 @@ class _OpenWorld(_World):
             lane.barrier._normally_open = True
 
     def _check(self, lane: int, command: Command) -> None:
-        if isinstance(command, Refuse):
+        if isinstance(command, Refuse | StandClosed):
             barrier = self.lanes[lane].barrier
             assert not barrier.emergency, "something was commanded closed in an emergency"
             assert barrier.state is BarrierState.CLOSED

@@ -22,6 +22,7 @@ def test_a_lane_is_told_as_it_is() -> None:
     state = lane_state(
         mode="FREE", emergency=True, barrier="HELD_OPEN", devices=(READER, broken), degraded=("TURNSTILE_DOWN(A1)",),
         sign_verdict="REFER", sign_reason="EMERGENCY_OPEN", occupied=True,
+        release_within_s=20.5, normally_open=True,
     )  # fmt: skip
 
     async def story() -> None:
@@ -34,6 +35,9 @@ def test_a_lane_is_told_as_it_is() -> None:
         assert lane.mode == lane_pb2.LANE_MODE_FREE
         assert lane.emergency
         assert lane.occupied
+        assert lane.normally_open
+        assert lane.release_duration.ToTimedelta().total_seconds() == 20.5
+        assert not lanes[1].HasField("release_duration"), "a lane without a turnstile releases nobody"
         assert lane.barrier_state == lane_pb2.BARRIER_STATE_HELD_OPEN
         assert [(d.name, d.driver, d.kind, d.up, d.fault, d.detail) for d in lane.devices] == [
             ("samv", "samv", "card-reader", True, "", "SAM_V 1.0"),

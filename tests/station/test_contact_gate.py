@@ -8,6 +8,7 @@ import pytest
 
 from drivers.contract import Direction
 from drivers.simulated.contact_gate import STOP, SimulatedContactGate
+from drivers.turnstiles.modbus.device import SHUT_S
 from tests.support.house import House, house
 
 ENTRY = Direction.ENTRY
@@ -63,6 +64,37 @@ def test_an_emergency_opens_flaps_that_were_closed_on_a_refusal(tmp_path: Path) 
             h.station.reset_emergency("A1", "op")
             await h.until(lambda: not h.station.lane("A1").emergency)
             assert not gate.board.coils[STOP]
+
+    asyncio.run(story())
+
+
+def test_a_closed_lane_stands_closed_and_lets_nobody_be_shut_in(tmp_path: Path) -> None:
+    """CLOSED closes flaps for longer than Stop lasts; ENTRY opens them, and so does a fire, until it is reset."""
+
+    async def story() -> None:
+        async with house(tmp_path, change=_with("normally_open = true", "refuse_ms = 500")) as h:
+            gate, loop = _gate(h, normally_open=True), asyncio.get_running_loop()
+            for mode, is_open in (("CLOSED", False), ("ENTRY", True), ("CLOSED", False)):
+                h.station.set_mode("A1", mode, "op")
+                await h.until(lambda is_open=is_open: gate.is_open(ENTRY) is is_open)  # type: ignore[misc]
+            until_s = loop.time() + 2 * SHUT_S
+            while loop.time() < until_s:
+                assert not gate.is_open(ENTRY)
+                await asyncio.sleep(0.05)
+            await h.tap(h.people["green"])
+            await h.says("LANE_CLOSED")
+            gate.board.set_fire(True)
+            await h.until(lambda: not gate.board.coils[STOP], 1.0)
+            gate.board.set_fire(False)
+            await h.until(lambda: not h.station._lanes["A1"].core.emergency_input)
+            assert not gate.board.coils[STOP]
+            h.station.reset_emergency("A1", "op")
+            await h.until(lambda: not gate.is_open(ENTRY))
+            h.station.release("A1", "entry", "op", "seen")
+            await h.until(lambda: gate.is_open(ENTRY))
+            assert await gate.walk(ENTRY)
+            await h.until(lambda: not gate.is_open(ENTRY))
+        assert gate.is_open(ENTRY), "a station that stopped left it closed"
 
     asyncio.run(story())
 

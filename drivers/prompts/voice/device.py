@@ -10,9 +10,8 @@ from drivers.prompts.newest import Newest
 from drivers.prompts.voice.codec import PROFILES, Frames
 from drivers.prompts.wave.codec import Track, parse_tracks
 from drivers.registry import SettingError, SettingValue
-from drivers.scanners.reopening import DeviceError, Reopening
+from drivers.reopening import DeviceError, Reopening
 from drivers.transport import ByteLink, open_link, port_setting
-from drivers.vitals import VitalSigns
 
 ASK_EVERY_S = 0.7  # a module that was unplugged is missed, and found again, within 2 s
 ANSWER_S = 0.3  # an answer of 10 bytes takes 11 ms at 9600 Bd; no maker tells a limit
@@ -30,7 +29,6 @@ class VoiceModule(Reopening):
         self._volume = int(settings["volume"])
         self._tracks = _tracks(str(settings["tracks"]))
         self._newest = Newest()
-        self._vitals = VitalSigns()
 
     def say(self, reason: str) -> None:
         """Play this reason's track."""
@@ -52,7 +50,7 @@ class VoiceModule(Reopening):
                 # Modules begin with the loudest (FN-M16P 3.3.2): nobody may be spoken to before this.
                 await link.write(self._profile.set_volume(self._volume))
                 self.say_up(report)
-            self._vitals.tell(report, asyncio.get_running_loop().time())
+            self.vitals.tell(report, asyncio.get_running_loop().time())
             await self._newest.wait(ASK_EVERY_S)
             track = self._tracks.get(self._newest.take())
             if track:
@@ -67,10 +65,10 @@ class VoiceModule(Reopening):
             while data := await link.read(ANSWER_S):
                 heard = True
                 if frames.feed(data):
-                    self._vitals.good(now() - asked_s)
+                    self.vitals.good(now() - asked_s)
                     return
             frames.silence()
-            self._vitals.failed(DeviceFault.PROTOCOL_ERROR if heard else DeviceFault.NO_ANSWER)
+            self.vitals.failed(DeviceFault.PROTOCOL_ERROR if heard else DeviceFault.NO_ANSWER)
         if heard:
             raise DeviceError(DeviceFault.PROTOCOL_ERROR, "answers, but not so: check its profile and speed")
         raise DeviceError(DeviceFault.NO_ANSWER, f"no answer to {TRIES} questions: check cable, power and profile")

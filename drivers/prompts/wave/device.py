@@ -10,7 +10,7 @@ from drivers.contract import DeviceFault, ReportSink, Sign
 from drivers.prompts.newest import Newest
 from drivers.prompts.wave.codec import Track, parse_tracks
 from drivers.registry import SettingValue
-from drivers.scanners.reopening import DeviceError, Reopening
+from drivers.reopening import DeviceError, Reopening
 from drivers.transport import ByteLink
 
 LOOK_EVERY_S = 1.0  # at the folder: it may be on a stick
@@ -53,6 +53,9 @@ class WavePlayer(Reopening):
             tracks = await asyncio.to_thread(self._tracks)
             if not self.is_up and not self._failed:
                 self.say_up(report, f"{len(tracks)} prompts")
+            if self.is_up:
+                self.vitals.good()
+                self.vitals.tell(report, asyncio.get_running_loop().time())
             await self._newest.wait(LOOK_EVERY_S)
             track = tracks.get(self._newest.take())
             if track and track.file:

@@ -4,7 +4,7 @@ import enum
 import struct
 from dataclasses import dataclass, field
 
-_COUNT = struct.Struct(">I")
+_COUNTS = struct.Struct(">II")
 
 
 class Kind(enum.IntEnum):
@@ -15,7 +15,7 @@ class Kind(enum.IntEnum):
     CODE_GB18030 = 2  # the same, and the symbol itself says that they are GB 18030 (ECI 29 or 32)
     UP = 3  # body: a detail for operators
     DOWN = 4  # body: name of a DeviceFault, colon, a detail for operators
-    SKIPPED = 5  # body: u32, frames that were not decoded since this was last said: a newer one had come
+    COUNTS = 5  # it gives frames; at most once a second. Body: `FrameCounts` since this was last said
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,14 +32,21 @@ class CameraSettings:
     torch: bool = False
 
 
-def encode_count(count: int) -> bytes:
-    """The body of SKIPPED."""
-    return _COUNT.pack(min(count, 0xFFFFFFFF))
+@dataclass(frozen=True, slots=True)
+class FrameCounts:
+    """What became of frames that were not looked at for a code."""
+
+    skipped: int = 0  # a newer one had come
+    broken: int = 0  # stored pictures that are none
 
 
-def decode_count(body: bytes) -> int:
-    """How many frames were skipped. Raises ValueError."""
-    if len(body) != _COUNT.size:
-        raise ValueError(f"a count of {len(body)} bytes")
-    (count,) = _COUNT.unpack(body)
-    return int(count)
+def encode_counts(counts: FrameCounts) -> bytes:
+    """The body of COUNTS."""
+    return _COUNTS.pack(min(counts.skipped, 0xFFFFFFFF), min(counts.broken, 0xFFFFFFFF))
+
+
+def decode_counts(body: bytes) -> FrameCounts:
+    """The counts in the body of COUNTS. Raises ValueError."""
+    if len(body) != _COUNTS.size:
+        raise ValueError(f"counts of {len(body)} bytes")
+    return FrameCounts(*_COUNTS.unpack(body))

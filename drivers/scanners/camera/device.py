@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
-from drivers.contract import CodeReport, DeviceFault, Down, ReportSink, Up
+from drivers.contract import VITALS_MAX, CodeReport, DeviceFault, Down, ReportSink, Up, Vitals
 from drivers.registry import SettingError, SettingValue
-from drivers.scanners.camera.codec import CameraSettings, Kind, decode_count
+from drivers.scanners.camera.codec import CameraSettings, FrameCounts, Kind, decode_counts
 from drivers.scanners.camera.process import shared_process
 from drivers.worker.codec import Message, Order, encode_order
 
@@ -47,11 +47,17 @@ class CameraScanner:
                 self.settings = replace(self.settings, only_new=True)
                 self._up, self._said = True, None
                 self._say(Up(message.body.decode("utf-8", "replace")))
-            case Kind.SKIPPED:
-                self.frames_skipped += decode_count(message.body)
+            case Kind.COUNTS:
+                self._count(decode_counts(message.body))
             case Kind.DOWN:
                 fault, _, detail = message.body.decode("utf-8", "replace").partition(":")
                 self._down(DeviceFault(fault) if fault in _FAULTS else DeviceFault.SOURCE_UNREADABLE, detail)
+
+    def _count(self, counts: FrameCounts) -> None:
+        self.frames_skipped += counts.skipped
+        if self._up:
+            broken = (DeviceFault.SOURCE_UNREADABLE,) * min(counts.broken, VITALS_MAX)
+            self._say(Vitals(errors=broken, frames_skipped=counts.skipped))
 
     def lost(self, why: str) -> None:
         """The camera process is gone and will be started again."""
@@ -62,7 +68,7 @@ class CameraScanner:
             self._say(Down(fault, detail))
         self._up, self._said = False, fault
 
-    def _say(self, report: CodeReport | Up | Down) -> None:
+    def _say(self, report: CodeReport | Up | Down | Vitals) -> None:
         if self._report:
             self._report(report)
 

@@ -107,6 +107,9 @@ class Source(Protocol):
     def frames(self) -> Iterator[Frame | None]:
         """Frames as they come, and None while there are none yet. Raises SourceLostError, also at its end."""
 
+    def broken(self) -> int:
+        """How many pictures could not be opened since this was last asked."""
+
 
 def open_source(settings: CameraSettings) -> Source:
     """The source that `settings` name; whether it is there shows when its frames are asked for."""
@@ -144,6 +147,10 @@ class Live:
                 yield frame
         finally:
             capture.release()
+
+    def broken(self) -> int:
+        """None: a frame that cannot be decoded loses the source."""
+        return 0
 
     def _open(self) -> Any:
         source = self._settings.source
@@ -197,6 +204,7 @@ class Stored:
         self._loop = settings.loop
         self._shown: set[tuple[str, int, int, int]] = set()  # bounded: always a part of what is in the folder
         self._skip = settings.only_new
+        self._broken = 0
         self.still = True
 
     def frames(self) -> Iterator[Frame | None]:
@@ -208,6 +216,11 @@ class Stored:
             fault = DeviceFault.PORT_DENIED if isinstance(error, PermissionError) else DeviceFault.SOURCE_UNREADABLE
             raise SourceLostError(f"its file or folder: {os.strerror(error.errno or 0)}", fault) from error
 
+    def broken(self) -> int:
+        """How many pictures could not be opened since this was last asked; what grows is tried again."""
+        broken, self._broken = self._broken, 0
+        return broken
+
     def _folder(self) -> Iterator[Frame | None]:
         while True:
             looked_s, changed_ns = time.monotonic(), self._path.stat().st_mtime_ns
@@ -217,6 +230,8 @@ class Stored:
                 if (frame := _picture(self._path / name)) is not None:
                     yield frame
                     time.sleep(self._every_s)
+                else:
+                    self._broken += 1
             time.sleep(LOOK_S)
             while not self._loop and self._is_unchanged(changed_ns, looked_s):
                 yield None

@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from drivers.contract import DeviceFault
-from drivers.scanners.camera.codec import CameraSettings, Kind, encode_count
+from drivers.scanners.camera.codec import CameraSettings, FrameCounts, Kind, encode_counts
 from drivers.scanners.same_code import SameCode
 from drivers.worker.child import CannotStartError, Condition, Voice, serve
 from drivers.worker.codec import PAYLOAD_BYTES_MAX
@@ -34,6 +34,7 @@ class Camera:
         self._frames = FrameQueue()
         self._decoder = Decoder(settings.fallback)
         self._same = SameCode(settings.same_code_s)
+        self._gave_frames = False  # since it was last told what became of them
         self._stopped = False
 
     def start(self) -> None:
@@ -47,10 +48,12 @@ class Camera:
         self._frames.close()
 
     def check(self) -> None:
-        """Once a beat: say that it stalled, and how many frames were skipped."""
+        """Once a beat: say that it stalled or, while it gives frames, what became of those that were not decoded."""
         self.condition.check()
-        if skipped := self._frames.skipped():
-            self._voice.say(Kind.SKIPPED, self._number, encode_count(skipped))
+        if self._gave_frames:
+            self._gave_frames = False
+            counts = FrameCounts(self._frames.skipped(), self._source.broken())
+            self._voice.say(Kind.COUNTS, self._number, encode_counts(counts))
 
     def _grab(self) -> None:
         from drivers.scanners.camera.frames import SourceLostError
@@ -61,7 +64,7 @@ class Camera:
                 for frame in self._source.frames():
                     if self._stopped:
                         return
-                    attempt = 0
+                    attempt, self._gave_frames = 0, True
                     self.condition.up(self._decoder.detail + self._source.detail)
                     if frame is not None:
                         self._put(frame)

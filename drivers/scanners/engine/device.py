@@ -8,9 +8,9 @@ from importlib import resources
 
 from drivers.contract import CodeReport, DeviceFault, ReportSink, Unread
 from drivers.registry import SettingError, SettingValue
+from drivers.reopening import DeviceError, Reopening
 from drivers.scanners.engine.codec import Answer, Answers, Profile, Status, answers, parse_profile
 from drivers.scanners.line.codec import Framing, Lines
-from drivers.scanners.reopening import DeviceError, Reopening
 from drivers.scanners.same_code import SameCode
 from drivers.transport import ByteLink, PortError, open_link, port_setting
 
@@ -63,6 +63,7 @@ class EngineScanner(Reopening):
                 self._started_s = now()
                 await self._order(link, report, self._profile.start)
             await self._listen(link, report, self._wait_s())
+            self.vitals.tell(report, now())
             if now() - checked_s >= CHECK_EVERY_S:
                 await self._check(link, report)
                 checked_s = now()
@@ -99,11 +100,14 @@ class EngineScanner(Reopening):
 
     async def _ask(self, link: ByteLink, report: ReportSink, order: str) -> Answer:
         """The answer to an order, sent as often as allowed. Raises DeviceError when there is none."""
-        self._heard = False
+        now, self._heard = asyncio.get_running_loop().time, False
         for _ in range(TRIES):
+            asked_s = now()
             await link.write(self._profile.dialect.encode(order))
             if answer := await self._answer(link, report, order):
+                self.vitals.good(now() - asked_s)
                 return answer
+            self.vitals.failed(DeviceFault.PROTOCOL_ERROR if self._heard else DeviceFault.NO_ANSWER)
         if self._heard:
             raise DeviceError(DeviceFault.PROTOCOL_ERROR, f"answers, but not to {order}: check profile and speed")
         raise DeviceError(DeviceFault.NO_ANSWER, f"no answer to {TRIES} orders: check cable, power, speed and profile")
@@ -142,6 +146,8 @@ class EngineScanner(Reopening):
         mark = said.payload if isinstance(said, CodeReport) else said.problem.encode()
         if self._same.is_new(mark, asyncio.get_running_loop().time()):
             report(said)
+        else:
+            self.vitals.good()  # a code held on is not said again, and yet the engine is well
 
 
 def profiles() -> dict[str, Profile]:

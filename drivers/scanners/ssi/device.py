@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from drivers.contract import CodeReport, DeviceFault, ReadProblem, ReportSink, Unread
 from drivers.registry import SettingError, SettingValue
-from drivers.scanners.reopening import DeviceError, Reopening
+from drivers.reopening import DeviceError, Reopening
 from drivers.scanners.same_code import SameCode
 from drivers.scanners.ssi.codec import RETRANSMIT, WAKE, Broken, Cause, Codes, Layout, Opcode, Packet, Packets, encode
 from drivers.transport import ByteLink, PortError, open_link, port_setting
@@ -58,6 +58,7 @@ class SsiScanner(Reopening):
         while True:
             await self._trigger(link, report)
             await self._listen(link, report, self._wait_s())
+            self.vitals.tell(report, now())
             if now() - checked_s >= CHECK_EVERY_S:
                 await self._ask(link, report, Opcode.REQUEST_REVISION)
                 checked_s = now()
@@ -105,12 +106,15 @@ class SsiScanner(Reopening):
 
     async def _ask(self, link: ByteLink, report: ReportSink, opcode: Opcode, data: bytes = b"") -> Packet:
         """The answer to a command, sent as often as allowed. Raises DeviceError when there is none."""
-        self._heard = False
+        now, self._heard = asyncio.get_running_loop().time, False
         for again in range(TRIES):
+            asked_s = now()
             await link.write(encode(opcode, data, RETRANSMIT if again else 0))
             answer = await self._answer(link, report, opcode)
             if answer and not (answer.opcode == Opcode.NAK and answer.data[:1] == bytes([Cause.RESEND])):
+                self.vitals.good(now() - asked_s)
                 return answer
+            self.vitals.failed(DeviceFault.PROTOCOL_ERROR if self._heard else DeviceFault.NO_ANSWER)
         if self._heard:
             raise DeviceError(DeviceFault.PROTOCOL_ERROR, f"answers, but not as SSI: {_HINT}")
         raise DeviceError(DeviceFault.NO_ANSWER, f"no answer to {TRIES} commands: check cable, power and speed")
@@ -158,6 +162,7 @@ class SsiScanner(Reopening):
     async def _refuse(self, link: ByteLink, report: ReportSink) -> None:
         """A garbled decode: asked for again as often as a scanner sends it again, then the passenger is told."""
         self._naks += 1
+        self.vitals.failed(DeviceFault.PROTOCOL_ERROR)
         if self._naks < TRIES:
             await link.write(encode(Opcode.NAK, bytes([Cause.RESEND])))
         else:
@@ -175,6 +180,8 @@ class SsiScanner(Reopening):
         mark = said.payload if isinstance(said, CodeReport) else said.problem.encode()
         if self._same.is_new(mark, asyncio.get_running_loop().time()):
             report(said)
+        else:
+            self.vitals.good()  # a code held on is not said again, and yet the scanner is well
 
 
 def create(settings: Mapping[str, SettingValue]) -> SsiScanner:

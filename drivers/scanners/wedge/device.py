@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from drivers.contract import CodeReport, DeviceFault, ReportSink, Unread
 from drivers.registry import SettingValue
-from drivers.scanners.reopening import DeviceError, Reopening
+from drivers.reopening import DeviceError, Reopening
 from drivers.scanners.same_code import SameCode
 from drivers.scanners.wedge.codec import KEY_ENTER, KEY_KPENTER, KEY_TAB, Events, NotInputError, Typing
 from drivers.transport import READ_LIMIT, ByteLink, PortError, TcpAddress, open_link, parse_port, port_setting
@@ -55,6 +55,8 @@ class WedgeScanner(Reopening):
                 raise DeviceError(DeviceFault.PROTOCOL_ERROR, text) from None
             for event in pressed:
                 self._say(typing.feed(event), report)
+            self.vitals.good()
+            self.vitals.tell(report, asyncio.get_running_loop().time())
 
     def _say(self, said: CodeReport | Unread | None, report: ReportSink) -> None:
         if said is None:

@@ -6,10 +6,9 @@ from dataclasses import replace
 
 from drivers.contract import DeviceFault, MeasuredAt, ReportSink, Temperature
 from drivers.registry import SettingValue
-from drivers.scanners.reopening import DeviceError, Reopening
+from drivers.reopening import DeviceError, Reopening
 from drivers.thermometers.serial.codec import AA55, FIVE_A, Dialect, Frames, is_person, register_dialect
 from drivers.transport import ByteLink, open_link, port_setting
-from drivers.vitals import VitalSigns
 
 # Longer than the slowest module's rhythm (1 Hz: register 02 of the register module), and leaves time to be back in 2 s.
 SILENT_S = 1.5
@@ -25,7 +24,6 @@ class SerialThermometer(Reopening):
         self._poll_s = float(settings["poll_ms"]) / 1000
         self._dialect = _dialect(settings)
         added = settings.get("forehead_to_body_c")
-        self._vitals = VitalSigns()
         self._forehead_to_body_c = None if added is None else float(added)
 
     async def open(self) -> ByteLink:
@@ -41,24 +39,29 @@ class SerialThermometer(Reopening):
                 await link.write(self._dialect.ask)
             data = await self._listen(link, frames)
             heard = heard or data is None
+            if data is None or (self._dialect.ask and not data):
+                self.vitals.failed(DeviceFault.PROTOCOL_ERROR if data is None else DeviceFault.NO_ANSWER)
             for one in data or ():
                 good_s, heard = now(), False
-                self._vitals.good()
                 if not self.is_up:
                     self.say_up(report)
                 self._tell(one, report)
-            self._vitals.tell(report, now())
+            self.vitals.tell(report, now())
             if now() - good_s > SILENT_S:
                 raise _unheard(heard)
 
     async def _listen(self, link: ByteLink, frames: Frames) -> list[Temperature | None] | None:
         """The frames of one poll; None when there were bytes and no frame."""
         loop = asyncio.get_running_loop()
-        ends_s, found, bytes_came = loop.time() + self._poll_s, [], False
+        asked_s, bytes_came = loop.time(), False
+        ends_s, found = asked_s + self._poll_s, list[Temperature | None]()
         while (left_s := ends_s - loop.time()) > 0:
             data = await link.read(left_s)
             bytes_came = bytes_came or bool(data)
-            found += frames.feed(data)
+            more = frames.feed(data)
+            if more:  # the first one answers
+                self.vitals.good(loop.time() - asked_s if self._dialect.ask and not found else None)
+            found += more
         if not bytes_came:
             frames.silence()
         return found if found or not bytes_came else None

@@ -36,8 +36,11 @@ from drivers.turnstiles.modbus.relays import Relays, Sent
 from drivers.vitals import VitalSigns
 
 SILENT_POLLS_MAX = 3  # polls without an answer before the board counts as down; a passage pulse lasts 3 polls
+# A lane that is closed renews its Stop so often: when the service or the line fails, the flaps open within SHUT_S.
+SHUT_S, RENEW_S = 3.0, 1.0
 CLEAR_S = 3.0  # for a walkway to be clear before it is closed on a refusal; then whoever was refused is no longer there
 STOP_S = 0.5  # for relays to be switched off when we stop; a stopping controller waits for all its lanes
+_NEVER_S = float("inf")
 Act = Callable[[Bus], Awaitable[None]]
 
 
@@ -71,6 +74,7 @@ class ModbusTurnstile:
         self._inputs: Inputs | None = None
         self._counts: dict[Direction, int] = {}
         self._opened = 0  # releases and holds so far
+        self._renew_s = _NEVER_S  # when Stop must be told again while the gate stands closed
         self._emergency = False  # seen, and nobody has taken the barrier back since
 
     async def run(self, report: ReportSink) -> None:
@@ -113,7 +117,7 @@ class ModbusTurnstile:
                 if not self._up or self._bus is None:
                     return Answer.REFUSED
                 self._emergency = False  # who releases has taken the barrier back
-                self._opened += 1
+                self._open_again()
                 return await self._release(self._bus, direction, until_s, said)
         except TimeoutError:  # the bus has destroyed what was on its way
             return Answer.UNKNOWN if said.was else Answer.REFUSED
@@ -145,7 +149,7 @@ class ModbusTurnstile:
 
     async def hold_open(self) -> Answer:
         """Hold the barrier open."""
-        self._opened += 1
+        self._open_again()
         return await self._command(self._relays.hold)
 
     async def end_hold(self) -> Answer:
@@ -157,13 +161,31 @@ class ModbusTurnstile:
 
     async def refuse(self) -> Answer:
         """Close a gate that stands open, for a while, and on nobody. See `drivers.contract.NormallyOpen`."""
+        return await self._close(lambda bus: self._relays.close(bus, self._refuse_s))
+
+    async def stand_closed(self) -> Answer:
+        """Close a gate that stands open until told otherwise. See `drivers.contract.NormallyOpen`."""
+        return await self._close(self._shut)
+
+    async def stand_open(self) -> Answer:
+        """Let it stand open again; a closing that still waits for the walkway does not come after it."""
+        self._open_again()
+        return await self._command(self._relays.end_stop)
+
+    def _open_again(self) -> None:
+        """A release or a hold: whoever wants it closed afterwards says so again."""
+        self._opened += 1
+        self._renew_s = _NEVER_S
+
+    async def _close(self, act: Act) -> Answer:
         opened = self._opened
         if not self.refuses or not await self._clear():
             return Answer.REFUSED
-        return await self._command(
-            lambda bus: self._relays.close(bus, self._refuse_s),
-            may=lambda: self._up and not self._emergency and self._opened == opened,
-        )
+        return await self._command(act, may=lambda: self._up and not self._emergency and self._opened == opened)
+
+    async def _shut(self, bus: Bus) -> None:
+        self._renew_s = asyncio.get_running_loop().time() + RENEW_S
+        await self._relays.close(bus, SHUT_S)
 
     async def _clear(self) -> bool:
         """Wait until nobody is seen in the walkway; False when that takes too long."""
@@ -193,7 +215,7 @@ class ModbusTurnstile:
     def _down(self, report: ReportSink, fault: DeviceFault, detail: str) -> None:
         if self._up or self._said is not fault:
             report(Down(fault, detail))
-        self._up, self._said = False, fault
+        self._up, self._said, self._renew_s = False, fault, _NEVER_S
 
     async def _serve(self, bus: Bus, report: ReportSink) -> None:
         now = asyncio.get_running_loop().time
@@ -212,6 +234,9 @@ class ModbusTurnstile:
                 if self._relays.is_due(now(), self._emergency) and not self._commanding.locked():
                     async with self._commanding:
                         await self._relays.settle(bus, now(), self._emergency)  # after the poll: a fire is known
+                if now() >= self._renew_s and not self._commanding.locked():
+                    async with self._commanding:
+                        await self._shut(bus)
             except RefusedError as error:
                 text = f"unit {self._address} answers exception {error.code}: check the input map"
                 raise PortError(DeviceFault.PROTOCOL_ERROR, text) from error
@@ -253,6 +278,8 @@ class ModbusTurnstile:
         now = replace(now, ready=now.ready and not any(each.stuck(now_s) for each in self._contacts.values()))
         before, self._inputs = self._inputs, now
         self._emergency = self._emergency or now.fire
+        if self._emergency:
+            self._renew_s = _NEVER_S
         said = first_reports(before, now) if first or before is None else reports(before, now, self._edges)
         passed = counted(self._counts, counts)
         passed += [Passed(direction) for direction in ended if direction in self._ends]

@@ -88,6 +88,8 @@ class UhppoteTurnstile(SerialTurnstile[bytes]):
         before, self._seen = self._seen, await self._ask_status()
         for state in first_states(before, self._seen):
             report(state)
+        # Two turnstiles may stand on one controller: which of its doors it is belongs to what it is.
+        self._identity = f"UHPPOTE {told.controller} door {self._map.doors[Direction.ENTRY]}"
         return f"UHPPOTE {told.controller} {told.version}"
 
     async def _know(self, door: int) -> int:

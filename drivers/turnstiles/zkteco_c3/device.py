@@ -7,7 +7,7 @@ are held open or an emergency is on.
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 
-from drivers.contract import Answer, DeviceFault, Direction, Down, Emergency, Passed, ReportSink, Up
+from drivers.contract import Answer, DeviceFault, DeviceReport, Direction, Down, Emergency, Passed, ReportSink, Up
 from drivers.registry import SettingError, SettingValue
 from drivers.transport import REOPEN_S, PortError, port_setting
 from drivers.turnstiles.controller import NoAnswerError, Sent
@@ -56,14 +56,20 @@ class C3Turnstile:
 
     # --- what the panel says -------------------------------------------------------------------------------------
 
-    def up(self, detail: str, doors: int) -> None:
+    def up(self, detail: str, doors: int, serial: str) -> None:
         """See `panel.Door`."""
         if doors and self._map.last_door > doors:
             text = f"{self._port} has {doors} doors and no door {self._map.last_door}: check unit and exit_door"
             self.down(DeviceFault.PROTOCOL_ERROR, text)
         elif not self._up:
             self._up, self._said = True, None
-            self._report(Up(detail))
+            # Two turnstiles may stand on one panel: which of its doors it is belongs to what it is.
+            self._report(Up(detail, f"C3 {serial} door {self._map.doors[Direction.ENTRY]}" if serial else ""))
+
+    def vitals(self, said: DeviceReport) -> None:
+        """See `panel.Door`."""
+        if self._up:
+            self._report(said)
 
     def down(self, fault: DeviceFault, detail: str) -> None:
         """See `panel.Door`."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from drivers.contract import DeviceFault
+from drivers.contract import DeviceFault, DeviceReport
 from drivers.transport import REOPEN_S, ByteLink, PortError, open_link
 from drivers.turnstiles.controller import NoAnswerError, Sent
 from drivers.turnstiles.modbus.turns import Turns
@@ -28,11 +28,12 @@ from drivers.turnstiles.zkteco_c3.codec import (
     records,
     text_records,
 )
+from drivers.vitals import VitalSigns
 
 STOP_S = 0.5  # to say good-bye; a stopping controller waits for all its lanes
 OLD_LOOKS_MAX = 64  # looks for events of before we came; a panel that has more to tell tells them as new
 PASSWORD_MAX = 32  # bytes; a longer file is no password
-_ASKED = b"~SerialNumber,DeviceName,FirmVer,LockCount"
+ASKED = b"~SerialNumber,DeviceName,FirmVer,LockCount"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +48,11 @@ class Line:
 class Door(Protocol):
     """One turnstile behind the panel."""
 
-    def up(self, detail: str, doors: int) -> None:
-        """The panel answers and has so many doors; 0 when it does not say."""
+    def up(self, detail: str, doors: int, serial: str) -> None:
+        """The panel answers, has so many doors (0 when it does not say) and this serial number ("" likewise)."""
+
+    def vitals(self, said: DeviceReport) -> None:
+        """How its questions went."""
 
     def down(self, fault: DeviceFault, detail: str) -> None:
         """It does not."""
@@ -74,8 +78,9 @@ class Panel:
         self._frames = Frames()
         self._log = Command.LOG
         self._ready = False  # connected and logged in
-        self._up: tuple[str, int] | None = None  # as the doors were told
+        self._up: tuple[str, int, str] | None = None  # as the doors were told
         self._failures = 0
+        self._vitals = VitalSigns()
         self._working: asyncio.Task[None] | None = None
 
     # --- for its doors -------------------------------------------------------------------------------------------
@@ -129,20 +134,26 @@ class Panel:
         link = self._link
         if link is None:
             raise PortError(DeviceFault.PORT_LOST, f"{self._port} is not connected")
+        now = asyncio.get_running_loop().time
         try:
             request = self._session.request(command, data)
             if sent:
                 link.check()
                 sent()
+            asked_s = now()
             await link.write(request)
             async with asyncio.timeout(self.line.timeout_s):
-                return await self._answer(link)
+                answer = await self._answer(link)
+            self._vitals.good(now() - asked_s)
+            return answer
         except RefusedError:
+            self._vitals.failed(DeviceFault.PROTOCOL_ERROR)
             raise
         except BaseException as error:
             # What was not acknowledged must not be delivered later (devices.md 3.4).
             self._close()
             if isinstance(error, (TimeoutError, PortError)):
+                self._vitals.failed(DeviceFault.NO_ANSWER)
                 raise NoAnswerError from error
             raise
 
@@ -190,7 +201,7 @@ class Panel:
         self._session, self._frames = Session(), Frames()
         self._link = await open_link(self._port)
         await self._log_in(_password(self.line.password_file))
-        told = parameters(await self._ask(Command.PARAMETERS, _ASKED))
+        told = parameters(await self._ask(Command.PARAMETERS, ASKED))
         for door in list(self.doors):
             for operation in door.standing():
                 await self._ask(Command.CONTROL, operation)
@@ -201,7 +212,8 @@ class Panel:
                 break
         self._ready = True
         if not self._up:
-            self._up = _detail(told), int(count) if (count := told.get("LockCount", "")).isdigit() else 0
+            count = told.get("LockCount", "")
+            self._up = detail_of(told), int(count) if count.isdigit() else 0, told.get("~SerialNumber", "")
             for door in list(self.doors):
                 door.up(*self._up)
 
@@ -220,6 +232,7 @@ class Panel:
                 events = await self._look()
             self._failures = 0
             self._tell(events, old=False)
+            self._vitals.tell(self._tell_vitals, asyncio.get_running_loop().time())
             if events:
                 continue  # there may be more: a panel tells one at a time
             self._stir.clear()
@@ -236,6 +249,10 @@ class Panel:
         except ValueError:
             self._log = Command.TEXT_LOG
             return []
+
+    def _tell_vitals(self, said: DeviceReport) -> None:
+        for door in list(self.doors):
+            door.vitals(said)
 
     def _tell(self, events: Sequence[Event], old: bool) -> None:
         if events:
@@ -256,7 +273,8 @@ def _password(path: str) -> bytes:
     return password
 
 
-def _detail(told: dict[str, str]) -> str:
+def detail_of(told: dict[str, str]) -> str:
+    """Model, firmware and serial number, as far as they are told."""
     names = ("DeviceName", "FirmVer", "~SerialNumber")
     return " ".join(filter(None, (told.get(name, "") for name in names))) or "C3 panel"
 

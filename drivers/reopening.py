@@ -1,9 +1,10 @@
-"""What scanners with a port of their own share: open, serve until lost, say so once each way, open again."""
+"""What devices with a place of their own share: open, serve until lost, say so once each way, open again."""
 
 import asyncio
 
 from drivers.contract import DeviceFault, Down, ReportSink, Up
 from drivers.transport import REOPEN_S, ByteLink, PortError
+from drivers.vitals import VitalSigns
 
 
 class DeviceError(Exception):
@@ -18,6 +19,7 @@ class Reopening:
     """A device whose `serve` is run again and again; one run at a time."""
 
     def __init__(self) -> None:
+        self.vitals = VitalSigns()
         self.is_up = False
         self._said: DeviceFault | None = None
 
