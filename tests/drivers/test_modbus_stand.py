@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from drivers.contract import Answer, Emergency, Up
+from drivers.contract import Answer, Emergency, Occupied, Up
 from drivers.simulated.contact_gate import STOP
 from drivers.turnstiles.modbus.device import RENEW_S, SHUT_S
 from tests.drivers.test_modbus_contacts import BOARDS, ENTRY, gated, last_state
@@ -71,5 +71,23 @@ def test_a_closed_gate_opens_in_an_emergency_and_stays_so(tmp_path: Path, board:
             assert not gate.board.coils[STOP]
             assert await device.end_hold() is Answer.ACCEPTED
             assert await device.stand_closed() is Answer.ACCEPTED
+
+    asyncio.run(story())
+
+
+def test_a_closing_that_waits_for_the_walkway_does_not_come_after_stand_open(tmp_path: Path) -> None:
+    """The lane was opened again meanwhile: the gate stays open when the walkway clears."""
+
+    async def story() -> None:
+        async with gated(tmp_path, gate={"normally_open": True}, occupied_input=2) as (bench, gate, _):
+            device: Any = bench.device
+            gate.board.inputs[2] = True
+            await bench.reported(Occupied(True))
+            closing = asyncio.create_task(device.stand_closed())
+            await asyncio.sleep(0)  # it has begun to wait
+            assert await device.stand_open() is Answer.ACCEPTED
+            gate.board.inputs[2] = False
+            assert await closing is Answer.REFUSED
+            assert gate.is_open(ENTRY)
 
     asyncio.run(story())
