@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 from drivers import registry
 from drivers.registry import SettingValue
+from gate.cardschemes import KEY, check_named, read_scheme
 from gate.issuersettings import ISSUER as ISSUER
 from gate.issuersettings import ISSUERS_MAX, IssuerSettings, read_issuer
 from gate.places import ADDRESS, PORT_MAX, same_place
@@ -80,6 +81,7 @@ class Device:
     driver: str
     kind: str  # card-reader | code-scanner | turnstile | prompt | thermometer
     settings: Mapping[str, SettingValue]
+    card_scheme: str = ""  # whose cards' numbers a card reader tells, e.g. "shanghai-transit"; "": it reads ID cards
     wait_s: float = 0.0  # how long a turnstile itself keeps a release
     refuses: bool = False  # whether a turnstile can stand open and close on a refusal
 
@@ -193,6 +195,7 @@ def _config(top: Table) -> Config:
     _distinct([feed.issuer for feed in config.feeds], "feed", "issuer")
     _distinct([lane.id for lane in config.lanes], "lane", "id")
     _distinct([issuer.id for issuer in config.issuers], "issuer", "id")
+    _schemes_named(config.lanes)
     _distinct_ports(config.lanes)
     _distinct_addresses(config)
     return config
@@ -369,8 +372,15 @@ def _remote_device(table: Table, taken: set[str]) -> Device:
     ):  # `DeviceService.Attach` carries neither their reports nor their commands
         raise ConfigError(table.at("driver"), f"a {info.kind} cannot hang on a far lane's computer: leave it out there")
     side = table.get("side", str, "", ("entry", "exit")) if "side" in info.settings else ""
+    scheme = read_scheme(table, info)
     table.done()
-    return Device(_label(name, taken), name, info.kind, {"side": side} if side else {})
+    return Device(_label(name, taken), name, info.kind, {"side": side} if side else {}, scheme)
+
+
+def _schemes_named(lanes: tuple[Lane, ...]) -> None:
+    for lane_number, lane in enumerate(lanes):
+        for number, device in enumerate(lane.devices):
+            check_named(device.driver, device.card_scheme, f"lane[{lane_number}].device[{number}]")
 
 
 def _fits_its_turnstile(table: Table, lane: Lane) -> None:
@@ -388,7 +398,8 @@ def _device(table: Table, taken: set[str]) -> Device:
     name: str = table.get("driver", str)
     try:
         info = registry.driver(name)
-        settings = registry.check_settings(info, table.rest("driver"))
+        scheme = read_scheme(table, info)
+        settings = registry.check_settings(info, table.rest("driver", *([KEY] if scheme else ())))
     except registry.SettingError as error:
         raise ConfigError(table.at(error.key), str(error)) from error
     table.done()
@@ -404,7 +415,7 @@ def _device(table: Table, taken: set[str]) -> Device:
     except registry.SettingError as error:
         raise ConfigError(table.at(error.key), str(error)) from error
     wait_s, refuses = getattr(device, "wait_s", 0.0), getattr(device, "refuses", False)
-    return Device(_label(name, taken), name, info.kind, settings, wait_s, refuses)
+    return Device(_label(name, taken), name, info.kind, settings, scheme, wait_s, refuses)
 
 
 def _label(name: str, taken: set[str]) -> str:
