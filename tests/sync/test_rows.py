@@ -72,6 +72,22 @@ def test_a_line_says_everything(tmp_path: Path) -> None:
     assert "T-0001" not in repr(row)
 
 
+def test_a_line_may_name_the_persons_transit_card(tmp_path: Path) -> None:
+    """Scheme and number beside the token; one without the other is refused, and no number is quoted or shown."""
+    path = tmp_path / "rows.csv"
+    path.write_text(csv_text({**GOOD, "card_scheme": "shanghai-transit", "card_number": "00 1125 9375"}), "utf-8")
+    (row,) = read(path)
+    assert row == Row(2, ENTRY, token_key_of("T-0001"), card_key_of("shanghai-transit", "11259375"))
+    assert "11259375" not in repr(row)
+    for scheme, number in (("", "11259375"), ("shanghai-transit", ""), ("Shanghai", "11259375"), ("a", "1125.9375")):
+        path.write_text(csv_text({**GOOD, "card_scheme": scheme, "card_number": number}), "utf-8")
+        with pytest.raises(
+            RowError, match=r"rows.csv:2: column 'card_number' is refused: card (scheme|number)"
+        ) as told:
+            read(path)
+        assert not number or number not in str(told.value)
+
+
 def test_what_may_be_left_out(tmp_path: Path) -> None:
     """Five columns are enough; empty means none given."""
     path = tmp_path / "rows.csv"
