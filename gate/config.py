@@ -453,7 +453,7 @@ def _distinct_ports(lanes: tuple[Lane, ...]) -> None:
 def _may_share(path: str, place: str, device: Device, other: tuple[str, str, Device]) -> None:
     """Whether `device` may stand on the port of `other`. Names no source: a stream's address may hold a password."""
     other_path, other_place, first = other
-    unit, other_unit = device.settings.get("unit"), first.settings.get("unit")
+    unit, other_unit = _unit_of(device), _unit_of(first)
     # A port without unit addresses carries one device; with them, one of each.
     if None in (unit, other_unit) or unit == other_unit or not _one_bus(device.driver, first.driver):
         shown = place if path.endswith(".port") else "it"
@@ -465,6 +465,12 @@ def _may_share(path: str, place: str, device: Device, other: tuple[str, str, Dev
         if mine != theirs:
             where = f"{path.removesuffix('.port')}.{key}"
             raise ConfigError(where, f"is {mine!r}, but {other_path} has {theirs!r} on the same port: make them equal")
+
+
+def _unit_of(device: Device) -> object:
+    """What of a bus a device is. A reader's lamp is a part of its own of the reader's unit."""
+    reader = device.settings.get("reader_unit")
+    return device.settings.get("unit") if reader is None else f"lamp of {reader}"
 
 
 def _one_bus(driver: str, other: str) -> bool:
