@@ -252,6 +252,18 @@ def test_a_reader_and_a_turnstile_of_one_bus_share_a_port(folder: Path) -> None:
             parse(lanes(reader, other), folder)
 
 
+def test_a_readers_lamp_stands_on_the_readers_own_unit(folder: Path) -> None:
+    """It is a part of that device; a second lamp of one reader is one too many, and the line still has one speed."""
+    reader = 'driver = "osdp"\nport = "/dev/ttyUSB0"\nunit = 1\ncard_scheme = "shanghai-transit"'
+    lamp = 'driver = "osdp-lamp"\nport = "/dev/ttyUSB0"\nreader_unit = 1'
+    assert len(parse(lanes(reader, lamp), folder).lanes) == 2
+    assert len(parse(lanes(lamp, reader, lamp.replace("= 1", "= 2")), folder).lanes) == 3
+    with pytest.raises(ConfigError, match="already used"):
+        parse(lanes(reader, lamp, lamp), folder)
+    with pytest.raises(ConfigError, match="baud"):
+        parse(lanes(reader, lamp + "\nbaud = 19200"), folder)
+
+
 def test_a_reader_of_bare_numbers_needs_its_scheme(folder: Path) -> None:
     """Near or far: without one, and with a name that no feed could have; an agent's own file need not know it."""
     osdp = 'driver = "osdp"\nport = "/dev/ttyUSB0"'

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from prometheus_client import generate_latest
 
+from drivers.prompts.osdp_lamp.codec import COLOURS
 from drivers.simulated.osdp import SimulatedOsdp, wiegand26
 from drivers.simulated.ports import PtyPort
 from gate.feed.records import CredentialStatus as S
@@ -130,6 +131,29 @@ def test_a_card_that_no_index_has_asks_for_the_id_card_or_a_code(tmp_path: Path)
             await h.scan(code_of(other, "ZJ_V2"))
             record = await h.walks()
             assert (record.reason, record.circumstances["presented"]) == ("STATUS_GREEN", "CODE")
+
+    asyncio.run(story())
+
+
+def test_the_readers_lamp_follows_the_lanes_sign(tmp_path: Path) -> None:
+    """On the reader's own port and unit: green and one beep for the green rider, red and three for the red one."""
+    green, red = _rider(1, S.GREEN), _rider(2, S.RED)
+    feed = OwnFeed(tmp_path, "SSM")
+    feed.publish(1, [green, red])
+
+    def with_lamp(reader: str) -> str:
+        lamp = reader.replace('"osdp"', '"osdp-lamp"').replace(f'card_scheme = "{TRANSIT_SCHEME}"\n', "")
+        return reader + lamp
+
+    async def story() -> None:
+        async with _reading(tmp_path, [feed], chip_reader=with_lamp) as (h, reader):
+            await _touches(h, reader, green.transit_number)
+            await h.until(lambda: reader.lamp()[0] == COLOURS["green"])
+            assert (await h.walks()).outcome == "PASSED"
+            await h.until(lambda: reader.lamp()[0] == COLOURS["none"])
+            await h.stays(0, _touches(h, reader, red.transit_number))
+            await h.until(lambda: reader.lamp()[0] == COLOURS["red"] and len(reader.beeps) == 2)
+            assert [beep["rep_count"] for beep in reader.beeps] == [1, 3]
 
     asyncio.run(story())
 
