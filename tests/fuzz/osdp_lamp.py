@@ -9,7 +9,8 @@ REACHES = codec
 
 def fuzz(data: bytes) -> None:
     first, second = (data + b"\0\0")[:2]
-    lamp = Lamp(first, second, sorted(COLOURS)[first % len(COLOURS)], bool(second & 1))
+    ready = sorted(COLOURS)[first % len(COLOURS)]
+    lamp = Lamp.of({"reader_number": first, "led_number": second, "ready_colour": ready, "buzzer": second % 2 == 1})
     shown = {sign: lamp.show(sign) for sign in Sign}
     beeps = [beep for sign in Sign if (beep := lamp.beep(sign))]
     for command in (lamp.at_rest(), *shown.values(), *beeps):
