@@ -212,3 +212,22 @@ def test_two_schemes_may_give_one_number_to_two_people(tmp_path: Path) -> None:
             assert not h.lanes[0].board.releases
 
     asyncio.run(story())
+
+
+def test_a_lane_that_reads_transit_cards_only_asks_for_no_id_card(tmp_path: Path) -> None:
+    """There is nothing to tap it on: who is not known goes to staff at once, without five seconds of waiting."""
+    feed = OwnFeed(tmp_path, "SSM")
+    feed.publish(1, [_rider(1, S.GREEN)])
+
+    def only(reader: str) -> str:
+        return f'[[lane]]\nid = "B1"\n{reader}'
+
+    async def story() -> None:
+        async with _reading(tmp_path, [feed], chip_reader=only) as (h, reader):
+            await _touches(h, reader, "11259375")
+            await h.until(lambda: h.station.lane("B1").sign_reason == "CARD_NOT_KNOWN")
+            assert h.station.lane("B1").front == "IDLE", "nothing more is waited for"
+            record = await h.record(lane="B1")
+            assert (record.verdict, record.reason, record.outcome) == ("REFER", "CARD_NOT_KNOWN", "SHOWN")
+
+    asyncio.run(story())

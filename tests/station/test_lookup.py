@@ -242,3 +242,30 @@ def test_number_card_and_code_of_one_person_have_a_mark_in_common() -> None:
         marks = [set(lookup.find(one, SCENE, NOW).travellers) for one in shown]
         assert all(one & other for one in marks for other in marks)
         assert not marks[0] & set(lookup.find(_card(2), SCENE, NOW).travellers)
+
+
+class _Tells(_Counters):
+    """An issuer that also tells whose code it is."""
+
+    def __init__(self, holder: Presentation) -> None:
+        super().__init__({"ZJ": _green("ZJ")})
+        self._holder = holder.document
+
+    async def ask(self, issuer: str, *_: object) -> Reply:
+        return Reply((self._answers[issuer],), self._holder)
+
+
+@pytest.mark.requirement("R3", "R5")
+def test_an_issuer_that_names_another_holder_than_the_cards_index_opens_nothing() -> None:
+    """The number is of one person and the code of another: CODE_OF_ANOTHER; of the same, its word counts."""
+    holder, another = _card(1), _card(2)
+    assert holder.document is not None
+    key = subject_key(PEPPERS["p"], holder.document)
+    both = Presentation(code=PRINTED).with_more(TRANSIT)
+    for named, problem in ((holder, None), (another, Reason.CODE_OF_ANOTHER)):
+        store = cast(StatusStore, _Indexes({"ZJ": key[:7]}, {}, [NotListed("ZJ", 1, FRESH)]))
+        lookup = Lookup(store, RULES, cast(IssuerDesk, _Tells(named)), {"ZJ": PEPPERS}, {})
+        lookup.use_held_peppers()
+        found, asked = _asked(lookup, both)
+        assert (found.askable, asked.problem) == (("ZJ",), problem)
+        assert problem or _decided(asked) == (VerdictKind.GRANT, Reason.STATUS_GREEN)
