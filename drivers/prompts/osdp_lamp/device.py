@@ -27,7 +27,6 @@ class OsdpLamp:
         self._lamp = Lamp.of(settings)
         self._sign = Sign.READY
         self._beeps = False  # the sign has just changed
-        self._rests = False  # the reader was told what it shows at rest
         self._able = True  # it does what its lamp is told, as far as it said until now
         self._changed = asyncio.Event()
         self._report: ReportSink = lambda report: None
@@ -68,18 +67,20 @@ class OsdpLamp:
 
     def _tell(self, bus: Bus, member: Member) -> None:
         """What the lamp is to show; a beep that finds the reader away is not made up for."""
+        again = not self._changed.is_set()
         self._changed.clear()
         if not self._able:
             return
         beep = self._lamp.beep(self._sign) if self._beeps else None
-        rest = None if self._rests else self._lamp.at_rest()
-        self._beeps, self._rests = False, True
-        bus.show(member, [one for one in (rest, self._lamp.show(self._sign)) if one], beep)
+        self._beeps = False
+        # With every change, what it shows at rest too: one that waited when the next came was replaced by it.
+        looks = [*([] if again else [self._lamp.at_rest()]), self._lamp.show(self._sign)]
+        bus.show(member, looks, beep, again)
 
     def _hear(self, heard: Heard) -> None:
         match heard:
             case Online(detail=detail):
-                self._rests, self._able = False, True
+                self._able = True
                 self._changed.set()
                 self._report(Up(detail))
             case LampRefused() if self._able:

@@ -88,12 +88,17 @@ class Bus:
         finally:
             order.kill()
 
-    def show(self, member: Member, looks: Sequence[Mapping[str, int]], beep: Mapping[str, int] | None) -> None:
-        """Have its lamp and buzzer do this, if it is there, instead of what they were told and did not do yet."""
+    def show(
+        self, member: Member, looks: Sequence[Mapping[str, int]], beep: Mapping[str, int] | None, again: bool
+    ) -> None:
+        """Have its lamp and buzzer do this, if it is there, instead of what they are still to be told.
+
+        `again`: it says the same as before, so what waits still stands.
+        """
         led, buzzer = self._library.CMD_LED, self._library.CMD_BUZZER
         told = [{"command": led, **look} for look in looks]
         told += [{"command": buzzer, **beep}] if beep else []
-        self._ask(lambda: self._show(member, told))
+        self._ask(lambda: self._show(member, told, again))
 
     def _ask(self, request: Callable[[], None]) -> None:
         self._requests.put(request)
@@ -181,9 +186,9 @@ class Bus:
             if one.address == address:
                 one.hear(heard)
 
-    def _show(self, member: Member, told: list[dict[str, int]]) -> None:
+    def _show(self, member: Member, told: list[dict[str, int]], again: bool) -> None:
         unit = self._unit_of(member)
-        if unit and unit.up:
+        if unit and unit.up and not (again and unit.shows):
             unit.shows[:] = told
 
     def _order(self, device: Member, order: Order) -> None:
