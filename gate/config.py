@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 from drivers import registry
 from drivers.registry import SettingValue
+from gate.cardschemes import KEY, check_named, read_scheme
 from gate.issuersettings import ISSUER as ISSUER
 from gate.issuersettings import ISSUERS_MAX, IssuerSettings, read_issuer
 from gate.places import ADDRESS, PORT_MAX, same_place
@@ -80,6 +81,7 @@ class Device:
     driver: str
     kind: str  # card-reader | code-scanner | turnstile | prompt | thermometer
     settings: Mapping[str, SettingValue]
+    card_scheme: str = ""  # whose cards' numbers a card reader tells, e.g. "shanghai-transit"; "": it reads ID cards
     wait_s: float = 0.0  # how long a turnstile itself keeps a release
     refuses: bool = False  # whether a turnstile can stand open and close on a refusal
 
@@ -212,6 +214,7 @@ def _config(top: Table) -> Config:
     _distinct([feed.issuer for feed in config.feeds], "feed", "issuer")
     _distinct([lane.id for lane in config.lanes], "lane", "id")
     _distinct([issuer.id for issuer in config.issuers], "issuer", "id")
+    _schemes_named(config.lanes)
     _distinct_ports(config.lanes)
     _distinct_addresses(config)
     return config
@@ -383,8 +386,15 @@ def _remote_device(table: Table, taken: set[str]) -> Device:
     except registry.SettingError as error:
         raise ConfigError(table.at(error.key), str(error)) from error
     side = table.get("side", str, "", ("entry", "exit")) if "side" in info.settings else ""
+    scheme = read_scheme(table, info)
     table.done()
-    return Device(_label(name, taken), name, info.kind, {"side": side} if side else {})
+    return Device(_label(name, taken), name, info.kind, {"side": side} if side else {}, scheme)
+
+
+def _schemes_named(lanes: tuple[Lane, ...]) -> None:
+    for lane_number, lane in enumerate(lanes):
+        for number, device in enumerate(lane.devices):
+            check_named(device.driver, device.card_scheme, f"lane[{lane_number}].device[{number}]")
 
 
 def _fits_its_turnstile(table: Table, lane: Lane) -> None:
@@ -403,7 +413,8 @@ def _device(table: Table, taken: set[str]) -> Device:
     name: str = table.get("driver", str)
     try:
         info = registry.driver(name)
-        settings = registry.check_settings(info, table.rest("driver"))
+        scheme = read_scheme(table, info)
+        settings = registry.check_settings(info, table.rest("driver", *([KEY] if scheme else ())))
     except registry.SettingError as error:
         raise ConfigError(table.at(error.key), str(error)) from error
     table.done()
@@ -419,7 +430,7 @@ def _device(table: Table, taken: set[str]) -> Device:
     except registry.SettingError as error:
         raise ConfigError(table.at(error.key), str(error)) from error
     wait_s, refuses = getattr(device, "wait_s", 0.0), getattr(device, "refuses", False)
-    return Device(_label(name, taken), name, info.kind, settings, wait_s, refuses)
+    return Device(_label(name, taken), name, info.kind, settings, scheme, wait_s, refuses)
 
 
 def _label(name: str, taken: set[str]) -> str:
@@ -457,7 +468,7 @@ def _distinct_ports(lanes: tuple[Lane, ...]) -> None:
 def _may_share(path: str, place: str, device: Device, other: tuple[str, str, Device]) -> None:
     """Whether `device` may stand on the port of `other`. Names no source: a stream's address may hold a password."""
     other_path, other_place, first = other
-    unit, other_unit = device.settings.get("unit"), first.settings.get("unit")
+    unit, other_unit = _unit_of(device), _unit_of(first)
     # A port without unit addresses carries one device; with them, one of each.
     if None in (unit, other_unit) or unit == other_unit or not _one_bus(device.driver, first.driver):
         shown = place if path.endswith(".port") else "it"
@@ -469,6 +480,12 @@ def _may_share(path: str, place: str, device: Device, other: tuple[str, str, Dev
         if mine != theirs:
             where = f"{path.removesuffix('.port')}.{key}"
             raise ConfigError(where, f"is {mine!r}, but {other_path} has {theirs!r} on the same port: make them equal")
+
+
+def _unit_of(device: Device) -> object:
+    """What of a bus a device is. A reader's lamp is a part of its own of the reader's unit."""
+    reader = device.settings.get("reader_unit")
+    return device.settings.get("unit") if reader is None else f"lamp of {reader}"
 
 
 def _one_bus(driver: str, other: str) -> bool:

@@ -312,7 +312,7 @@ def test_what_is_on_a_port_is_found_without_naming_a_driver(tmp_path: Path) -> N
         told = json.loads(done.stdout)
         assert told["found"]["driver"] == "modbus-relay"
         assert "unit 1" in told["found"]["says"]
-        assert [each["driver"] for each in told["tried"]] == ["samv", "modbus-relay"]
+        assert [each["driver"] for each in told["tried"]] == ["osdp", "samv", "modbus-relay"]
     finally:
         simulator.kill()
         simulator.wait()

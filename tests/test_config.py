@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from gate.config import ConfigError, load, parse
+from gate.config import ConfigError, load, load_lane, parse
 
 # The block of contract.md, word for word.
 CONTRACT = """
@@ -245,10 +245,42 @@ def test_two_drivers_cannot_share_a_port(folder: Path) -> None:
 def test_a_reader_and_a_turnstile_of_one_bus_share_a_port(folder: Path) -> None:
     """OSDP devices of two drivers, each with its own unit; not with one unit, and not with a device of another bus."""
     reader, gate = (f'driver = "{name}"\nport = "/dev/ttyUSB0"\nunit = 1' for name in ("osdp", "osdp-output"))
+    reader += '\ncard_scheme = "shanghai-transit"'
     assert len(parse(lanes(reader, gate.replace("unit = 1", "unit = 2")), folder).lanes) == 2
     for other in (gate, relay("/dev/ttyUSB0", unit=2), reader):
         with pytest.raises(ConfigError, match="already used"):
             parse(lanes(reader, other), folder)
+
+
+def test_a_readers_lamp_stands_on_the_readers_own_unit(folder: Path) -> None:
+    """It is a part of that device; a second lamp of one reader is one too many, and the line still has one speed."""
+    reader = 'driver = "osdp"\nport = "/dev/ttyUSB0"\nunit = 1\ncard_scheme = "shanghai-transit"'
+    lamp = 'driver = "osdp-lamp"\nport = "/dev/ttyUSB0"\nreader_unit = 1'
+    assert len(parse(lanes(reader, lamp), folder).lanes) == 2
+    assert len(parse(lanes(lamp, reader, lamp.replace("= 1", "= 2")), folder).lanes) == 3
+    with pytest.raises(ConfigError, match="already used"):
+        parse(lanes(reader, lamp, lamp), folder)
+    with pytest.raises(ConfigError, match="baud"):
+        parse(lanes(reader, lamp + "\nbaud = 19200"), folder)
+
+
+def test_a_reader_of_bare_numbers_needs_its_scheme(folder: Path) -> None:
+    """Near or far: without one, and with a name that no feed could have; an agent's own file need not know it."""
+    osdp = 'driver = "osdp"\nport = "/dev/ttyUSB0"'
+    with pytest.raises(ConfigError, match=r"lane\[0\].device\[0\].card_scheme: is missing.*shanghai-transit"):
+        parse(lanes(osdp), folder)
+    with pytest.raises(ConfigError, match=r"lane\[0\].device\[0\].card_scheme: is missing"):
+        parse(lanes('driver = "osdp"').replace("[[lane]]", "[[lane]]\nremote = true"), folder)
+    for wrong in ("Shanghai", "a b", "-a", "a" * 33, "上海"):
+        with pytest.raises(ConfigError, match=r"lane\[0\].device\[0\].card_scheme.*small letters"):
+            parse(lanes(f'{osdp}\ncard_scheme = "{wrong}"'), folder)
+    with pytest.raises(ConfigError, match="card_scheme"):  # a scanner reads no cards
+        parse(lanes('driver = "line-scanner"\nport = "/dev/ttyUSB0"\ncard_scheme = "a"'), folder)
+    (device,) = parse(lanes(f'{osdp}\ncard_scheme = "shanghai-transit"'), folder).lanes[0].devices
+    assert (device.card_scheme, "card_scheme" in device.settings) == ("shanghai-transit", False)
+    path = folder / "lane.toml"
+    path.write_text(f'[[lane]]\nid = "A1"\n[[lane.device]]\n{osdp}\n')
+    assert load_lane(path).devices[0].card_scheme == ""
 
 
 @pytest.mark.parametrize("setting", ["baud = 19200", 'parity = "E"', "timeout_ms = 700"])

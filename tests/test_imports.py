@@ -18,7 +18,8 @@ MAY: dict[str, set[str]] = {
     "passage": {"credential", "feed", "policy", "moment"},
     "tomltable": {"drivers.registry"},
     "places": {"drivers.registry", "tomltable"},
-    "config": {"drivers.registry", "tomltable", "issuersettings", "policysettings", "places"},
+    "cardschemes": {"drivers.registry", "tomltable", "credential"},
+    "config": {"drivers.registry", "tomltable", "issuersettings", "policysettings", "places", "cardschemes"},
     "devicewire": {"v1", "drivers.contract"},
     "agent": {"config", "tomltable", "devicewire", "v1", "drivers", "station", "rpc"},  # its deputy is a small station
     "issuersettings": {"tomltable"},

@@ -19,6 +19,9 @@ from drivers.simulated.samv import plug_at
 
 TICK_S = 0.002
 INPUTS = OUTPUTS = 8
+READERS, LEDS = 2, 3
+_DARK = (0, 0, 0)
+_SET_TEMPORARY = 2  # of a lamp; 1 ends the temporary state
 _TEMPORARY_ON, _PERMANENT_OFF, _PERMANENT_ON = 5, (1, 3), (2, 4)
 
 
@@ -71,6 +74,13 @@ class SimulatedOsdp:
         self.inputs = [0] * INPUTS
         self.outputs: list[tuple[int, int, int]] = []  # output, control code, timer in 100 ms units
         self.held: set[int] = set()  # outputs that are on until further notice
+        self.leds: list[dict[str, int]] = []  # what the lamp was told, as libosdp names it
+        self.beeps: list[dict[str, int]] = []
+        self._resting = _DARK  # the lamp's permanent state: colour, on, off
+        self._temporary: tuple[tuple[int, int, int], float] = (
+            _DARK,
+            0.0,
+        )  # and until when it holds, by the loop's clock
         self.lose = False
         self.sessions = 0  # how often the device was switched on
         self._released = asyncio.Event()
@@ -118,6 +128,20 @@ class SimulatedOsdp:
                 return True
         return False
 
+    def lamp(self) -> tuple[int, int, int]:
+        """What the lamp shows: its colour, and how many tenths of a second it is on and off."""
+        shown, until_s = self._temporary
+        return shown if asyncio.get_running_loop().time() < until_s else self._resting
+
+    def _lit(self, command: dict[str, Any]) -> None:
+        self.leds.append(dict(command))
+        look = command["on_color"], command["on_count"], command["off_count"]
+        if not command["temporary"]:
+            self._resting = look
+        else:
+            lasts_s = command["timer_count"] / 10 if command["control_code"] == _SET_TEMPORARY else 0.0
+            self._temporary = look, asyncio.get_running_loop().time() + lasts_s
+
     def _tell_inputs(self) -> None:
         if self._device is not None:
             lib = self._library
@@ -132,19 +156,26 @@ class SimulatedOsdp:
                 (lib.CAP_CONTACT_STATUS_MONITORING, 1, INPUTS),
                 (lib.CAP_OUTPUT_CONTROL, 1, OUTPUTS),
                 (lib.CAP_CARD_DATA_FORMAT, 1, 1),
-                (lib.CAP_READERS, 1, 1),
+                (lib.CAP_READERS, 1, READERS),
+                (lib.CAP_READER_LED_CONTROL, 1, LEDS),
+                (lib.CAP_READER_AUDIBLE_OUTPUT, 1, READERS),
                 (lib.CAP_COMMUNICATION_SECURITY, 1 if self.key else 0, 1),
             )
         ]
         info = {"name": "simulated", "address": self.address, "channel": channel}
         info |= {"flags": lib.FLAG_ENFORCE_SECURE, "scbk": self.key} if self.key else {"flags": 0}
         info |= {"version": 1, "model": 1, "vendor_code": 0x0000CA, "serial_number": 7, "firmware_version": 0x010203}
+        self._resting, self._temporary = _DARK, (_DARK, 0.0)
         self._device = lib.PeripheralDevice(info, capabilities=capabilities)
         self._device.set_command_callback(self._command)
         self.sessions += 1
         self._tell_inputs()
 
     def _command(self, command: dict[str, Any]) -> tuple[int, None]:
+        if command["command"] == self._library.CMD_LED:
+            self._lit(command)
+        if command["command"] == self._library.CMD_BUZZER:
+            self.beeps.append(dict(command))
         if command["command"] != self._library.CMD_OUTPUT:
             return 0, None
         number, code = command["output_no"], command["control_code"]

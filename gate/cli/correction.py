@@ -33,7 +33,7 @@ def trace(
     from gate.config import ConfigError
     from gate.credential.subject import read_reference
     from gate.sync.keyring import load_peppers
-    from gate.sync.rows import read_rows
+    from gate.sync.rows import KeysOf, read_rows
 
     asked = read_reference(reference)
     if asked is None:
@@ -42,7 +42,8 @@ def trace(
     days = _days(day)
     found = False
     with counting("rows") as progress:
-        for line, made in _found(asked, read_rows(rows, _keys(peppers), lambda token: b""), peppers, days, progress):
+        keys = KeysOf(_keys(peppers), lambda token: b"", lambda scheme, number: b"")
+        for line, made in _found(asked, read_rows(rows, keys), peppers, days, progress):
             found = True
             print(f"{rows}:{line}: of {made}")
     if not found:

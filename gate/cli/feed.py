@@ -38,13 +38,14 @@ def publish(
     Example: gate feed publish akm.csv akm-7.snapshot --key akm.private --pepper akm.pepper --sequence 7
     """
     from gate.cli.progress import counting
+    from gate.credential.cardnumber import card_number
     from gate.credential.documents import DocumentType, document
-    from gate.credential.subject import KEY_SCHEME, subject_key, token_key
+    from gate.credential.subject import KEY_SCHEME, card_key, subject_key, token_key
     from gate.feed.records import Kind
     from gate.sync import publisher
     from gate.sync.keyring import KeyFileError, load_peppers, load_private_key
     from gate.sync.partitionfile import read_partitions
-    from gate.sync.rows import read_rows
+    from gate.sync.rows import KeysOf, read_rows
 
     if kind not in set(Kind):
         raise publisher.PublishError(f"--kind is {kind!r}: must be one of {', '.join(Kind)}")
@@ -75,9 +76,14 @@ def publish(
     def token_key_of(token: str) -> bytes:
         return token_key(peppers[chosen], private.issuer, token)
 
+    def card_key_of(scheme: str, number: str) -> bytes:
+        return card_key(peppers[chosen], private.issuer, card_number(scheme, number))
+
     with counting("rows") as progress:
         output = publisher.Output(out, state, delta, delta_from, progress)
-        headers = publisher.publish(read_rows(rows, key_of, token_key_of), edition, private, output)
+        headers = publisher.publish(
+            read_rows(rows, KeysOf(key_of, token_key_of, card_key_of)), edition, private, output
+        )
     for path, header in zip((out, delta), headers, strict=False):
         what = f"{header.changes} changes, {header.count} subjects" if header.changes else f"{header.count} subjects"
         print(f"{path}: {header.issuer} sequence {header.sequence}, {what}, digest {header.content_digest}")

@@ -52,6 +52,7 @@ class Missing(enum.StrEnum):
     STORE_DAMAGED = "STORE_DAMAGED"  # what was read does not match its checksum
     STORE_UNREADABLE = "STORE_UNREADABLE"  # the store cannot be opened or read
     STORE_OTHER_VERSION = "STORE_OTHER_VERSION"  # it was written by another release
+    CARD_NOT_LINKED = "CARD_NOT_LINKED"  # the feed's index does not have this card's number: whose it is, we cannot say
     PEPPER_MISSING = "PEPPER_MISSING"  # the feed's pepper_id is not among our peppers: no key can be computed
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+from gate.credential.cardnumber import CardNumber
 from gate.credential.certificate import Certificate
 from gate.credential.healthcode import HealthCode
 from gate.credential.idcard import IdCard
@@ -17,6 +18,14 @@ class CardRead:
     """An identity card was read and understood."""
 
     card: IdCard
+    direction: Direction
+
+
+@dataclass(frozen=True, slots=True)
+class CardNumberRead:
+    """A transit or citizen card told its number."""
+
+    number: CardNumber
     direction: Direction
 
 
@@ -153,9 +162,11 @@ class Stopped:
     """The controller stops now: who is still under way is written down as such."""
 
 
-Presented = CardRead | CodeScanned | CertificateScanned | ReadFailed
+Credential = CardRead | CardNumberRead | CodeScanned | CertificateScanned
+Presented = Credential | ReadFailed
 Event = (
     CardRead
+    | CardNumberRead
     | CodeScanned
     | CertificateScanned
     | ReadFailed

@@ -6,7 +6,7 @@ from gate.moment import Moment
 from gate.passage.attempt import Attempt
 from gate.passage.commands import Command, Direction, WriteRecord
 from gate.passage.record import Outcome
-from gate.policy.question import AgeGroup
+from gate.policy.question import BARE_NUMBERS, AgeGroup
 from gate.policy.terms import Terms
 from gate.policy.verdict import Reason, VerdictKind
 
@@ -33,8 +33,10 @@ class Family:
         """The turnstile opened for somebody: anybody but a dependant or a child begins a family of their own."""
         verdict, given = attempt.verdict, attempt.question.circumstances
         dependant = verdict is None or verdict.reason is Reason.WITH_GUARDIAN
-        if dependant or given.age_group is AgeGroup.MINOR:
-            return  # a child with a green of its own is nobody's guardian, and walks with the family before it
+        # A child with a green of its own is nobody's guardian, and walks with the family before it; a transit card does
+        # not tell whether it is a child's.
+        if dependant or given.age_group is AgeGroup.MINOR or given.presented in BARE_NUMBERS:
+            return
         self._until_mono_s = now.mono_s + terms.guardian_window_s
         self._direction = attempt.direction
         self._places = terms.guardian_dependants_max

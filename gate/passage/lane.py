@@ -41,9 +41,11 @@ _SILENT_MODES = {
 _ONE_WAY = {LaneMode.ENTRY: Direction.ENTRY, LaneMode.EXIT: Direction.EXIT}
 
 
-def _shown(event: events.CardRead | events.CodeScanned | events.CertificateScanned) -> tuple[Presentation, bytes]:
+def _shown(event: events.Credential) -> tuple[Presentation, bytes]:
     """What was presented, and the mark of a dynamic code."""
     match event:
+        case events.CardNumberRead(number=number):
+            return Presentation(number=number), b""
         case events.CardRead(card=card):
             return Presentation(card=card), b""
         case events.CodeScanned(code=code, token=token):
@@ -157,7 +159,13 @@ class Lane:
 
     def _take(self, event: events.Event, now: Moment) -> list[Command]:
         match event:
-            case events.CardRead() | events.CodeScanned() | events.CertificateScanned() | events.ReadFailed():
+            case (
+                events.CardRead()
+                | events.CardNumberRead()
+                | events.CodeScanned()
+                | events.CertificateScanned()
+                | events.ReadFailed()
+            ):
                 return self._presented(event, now)
             case events.StatusFound(query=query) if query == self._query:
                 return self._step(FrontTrigger.FOUND, event, now)
@@ -203,11 +211,13 @@ class Lane:
             return [Show(VerdictKind.DENY, Reason.LANE_CLOSED), *self.barrier.refused()]
         if self._is_taken(event.direction):
             return self._wait_at(event.direction)
+        if not isinstance(event, events.ReadFailed) and self._told_already(event):
+            return self._wish()[:1]  # the sign only: a scanner reads what lies before it many times a second
         match event:
-            case events.CardRead() | events.CodeScanned() | events.CertificateScanned() if self._told_already(event):
-                return self._wish()[:1]  # the sign only: a scanner reads what lies before it many times a second
-            case events.CardRead():
-                other_half = self.front is FrontState.ASKING and self._presentation.card is None
+            case events.CardRead() | events.CardNumberRead():
+                held = self._presentation
+                waits = held.card is None and (isinstance(event, events.CardRead) or held.number is None)
+                other_half = self.front is FrontState.ASKING and waits
                 return self._step(FrontTrigger.OTHER_HALF if other_half else FrontTrigger.CARD, event, now)
             case events.CodeScanned() if not self._fresh(event, now):
                 return self._step(FrontTrigger.UNREAD, events.ReadFailed(Reason.CODE_REPLAYED, event.direction), now)
@@ -246,7 +256,7 @@ class Lane:
         self._told_to_wait.clear()
         return [Show(None, None, side=side)]
 
-    def _told_already(self, event: events.CardRead | events.CodeScanned | events.CertificateScanned) -> bool:
+    def _told_already(self, event: events.Credential) -> bool:
         """Whether it waits for its other half here: left before the reader, it neither asks again nor waits longer."""
         more, _ = _shown(event)
         return self.front is FrontState.PAIRING and self._presentation.with_more(more) == self._presentation
@@ -263,7 +273,9 @@ class Lane:
     def _step(self, trigger: FrontTrigger, event: events.Event, now: Moment) -> list[Command]:
         self.front, action = FRONT[self.front][trigger]
         match action, event:
-            case FrontAction.LOOK_UP, events.CardRead() | events.CodeScanned() | events.CertificateScanned():
+            case FrontAction.LOOK_UP, (
+                events.CardRead() | events.CardNumberRead() | events.CodeScanned() | events.CertificateScanned()
+            ):
                 return self._look_up(event, now)
             case FrontAction.SAY_UNREAD, events.ReadFailed(why=why, direction=direction):
                 return self._say_unread(why, direction, now)
@@ -288,15 +300,13 @@ class Lane:
                 return [Show(VerdictKind.REFER, Reason.LANE_BUSY)]
         return []
 
-    def _look_up(
-        self, event: events.CardRead | events.CodeScanned | events.CertificateScanned, now: Moment
-    ) -> list[Command]:
+    def _look_up(self, event: events.Credential, now: Moment) -> list[Command]:
         more, token = _shown(event)
         commands = self._next_person(more, now)
         attempt = self._attempt or Attempt(self._new_id(), self.id, event.direction, "NONE", now)
         if self._attempt:
             attempt = attempt.stage("pairing", now)
-        if not more.card:
+        if not (more.card or more.number):
             attempt = replace(attempt, token=token)
         self._presentation = self._presentation.with_more(more)
         self._asked = False  # an issuer that could not be asked by the one may be by the other
@@ -307,11 +317,8 @@ class Lane:
         return [*commands, FindStatus(self._query, self._presentation, guardian)]
 
     def _next_person(self, more: Presentation, now: Moment) -> list[Command]:
-        """A second card or a second code: who waits with the first has left. So nobody is looked up a third time."""
-        held = self._presentation
-        another_card = held.document is not None and more.document is not None
-        another_code = held.document is None and more.document is None
-        if self._attempt is None or not (another_card or another_code):
+        """A second card or a second code: who waits with the first has left. So nobody is looked up for ever."""
+        if self._attempt is None or not self._presentation.is_of_another(more):
             return []
         return self._settle(self._given_up(), now)
 

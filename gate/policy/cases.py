@@ -51,7 +51,7 @@ _REGION = "330100"
 _GIVEN = frozenset(
     {
         "presented", "code_issuer", "code_form", "code_needs_card", "age_group", "guardian", "region", "day",
-        "temperature",
+        "temperature", "card_scheme", "card_refused",
     }
 )  # fmt: skip
 _CASE = frozenset({"says", "at", "findings", "conditions", "verdict", "reason", "rule"}) | _GIVEN

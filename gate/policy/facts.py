@@ -3,8 +3,9 @@
     today       "2020-04-01", the day in China
     station     region "330106", city "3301", province "33"
     day         CHECKING | OPEN | CLOSED
-    presented   kind CARD | CODE | CARD_AND_CODE | CERTIFICATE | CARD_AND_CERTIFICATE, code_issuer, code_form,
-                needs_card (a printed code)
+    presented   kind CARD | CODE | CARD_AND_CODE | CERTIFICATE | CARD_AND_CERTIFICATE | CARD_NUMBER |
+                CARD_NUMBER_AND_CODE, code_issuer, code_form, needs_card (a printed code), card_scheme (of a number),
+                card_refused (the terms do not take it)
     holder      age MINOR | ADULT | SENIOR | UNKNOWN
     temperature NORMAL | HIGH | UNKNOWN, measured at the lane a moment ago
     guardian    whether somebody has just been released here who may take dependants along
@@ -149,6 +150,8 @@ def _shared(question: Question, weighed: Sequence[Weighed], day: date) -> Facts:
             "code_issuer": given.code_issuer,
             "code_form": given.code_form,
             "needs_card": given.code_needs_card,
+            "card_scheme": given.card_scheme,
+            "card_refused": given.card_refused,
         },
         "holder": {"age": given.age_group.value},
         "temperature": given.temperature.value,
@@ -175,7 +178,7 @@ _PATHS: Mapping[str, frozenset[str] | None] = {
     "today": None,
     "station": frozenset({"region", "city", "province"}),
     "day": None,
-    "presented": frozenset({"kind", "code_issuer", "code_form", "needs_card"}),
+    "presented": frozenset({"kind", "code_issuer", "code_form", "needs_card", "card_scheme", "card_refused"}),
     "holder": frozenset({"age"}),
     "temperature": None,
     "guardian": None,

@@ -17,6 +17,12 @@ class Presented(enum.StrEnum):
     CARD_AND_CODE = "CARD_AND_CODE"
     CERTIFICATE = "CERTIFICATE"  # a community's paper certificate, its card still missing
     CARD_AND_CERTIFICATE = "CARD_AND_CERTIFICATE"
+    CARD_NUMBER = "CARD_NUMBER"  # a transit or citizen card: a number, whose holder only a feed's index knows
+    CARD_NUMBER_AND_CODE = "CARD_NUMBER_AND_CODE"
+
+
+# No document was shown: nobody's age, and nothing to bind a paper to.
+BARE_NUMBERS = frozenset({Presented.CARD_NUMBER, Presented.CARD_NUMBER_AND_CODE})
 
 
 class AgeGroup(enum.StrEnum):
@@ -57,6 +63,8 @@ class Circumstances:
     day: Day = Day.CHECKING
     code_needs_card: bool = False  # a printed form: it counts only beside its holder's ID card
     temperature: Warmth = Warmth.UNKNOWN
+    card_scheme: str = ""  # of a card's number, e.g. "shanghai-transit"
+    card_refused: bool = False  # the terms take no numbers of that scheme, so it was not looked up
 
     def noted(self) -> Mapping[str, str | bool]:
         """As JSON values for the journal; what is at its default is left out."""

@@ -53,7 +53,7 @@ _NEVER_DENIED = frozenset(
         Reason.NOT_LISTED, Reason.NOT_COVERED, Reason.FEED_EXPIRED, Reason.STORE_DAMAGED, Reason.LOOKUP_LATE,
         Reason.RULE_SILENT, Reason.RULES_CONTRADICT, Reason.RULE_FAILED, Reason.CLOCK_UNTRUSTED, Reason.JOURNAL_FULL,
         Reason.ISSUER_UNREACHABLE, Reason.STATUS_UNKNOWN, Reason.CODE_KEY_MISSING, Reason.CODE_TIME_UNCHECKED,
-        Reason.TEMPERATURE_HIGH,
+        Reason.TEMPERATURE_HIGH, Reason.CARD_NOT_KNOWN,
     }
 )  # fmt: skip
 # All that a rule may grant for. `decide` refuses each of them without its ground, whatever a rule's `when` says.

@@ -4,6 +4,7 @@
 valid_from = 2020-02-01
 repeat_after_s = 120
 …
+card_schemes = ["shanghai-transit"]   # absent: all that the station names; []: no card numbers
 [terms.freshness]
 aged_after_h = 26
 expired_after_h = 50
@@ -19,6 +20,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
+from gate.credential.cardnumber import SCHEME
 from gate.feed.finding import FreshnessLimits
 from gate.policy.question import AgeGroup, Warmth
 
@@ -46,6 +48,7 @@ class Terms:
     senior_from: int  # years
     fever_from_c: float  # body temperature, degrees Celsius
     temperature_within_s: float  # how old a thermometer's word about the person at the lane may be
+    card_schemes: frozenset[str] | None = None  # whose card numbers are taken; None: all that the station names
 
     def limits_of(self, issuer: str, partition: str) -> FreshnessLimits:
         """When what this issuer's partition said counts as aged and as expired; the closest that the terms name."""
@@ -63,6 +66,10 @@ class Terms:
             if years >= self.senior_from
             else AgeGroup.ADULT
         )
+
+    def takes_card(self, scheme: str) -> bool:
+        """Whether numbers of this scheme's cards are looked up."""
+        return self.card_schemes is None or scheme in self.card_schemes
 
     def warmth(self, celsius: float, of_the_body: bool) -> Warmth:
         """What a measured temperature means. Skin is cooler than the body: it can be too warm, and never well."""
@@ -83,6 +90,8 @@ _NUMBERS: Mapping[str, tuple[float, float]] = {
     "fever_from_c": (36.0, 42.0),  # below lies nearly everybody, above nobody
     "temperature_within_s": (0, 10),  # longer is the passenger before
 }
+_SCHEMES = "card_schemes"
+SCHEMES_MAX = 100  # about as many cities issue a transit card of their own
 _WHOLE = frozenset({"guardian_dependants_max", "minor_below", "senior_from"})  # people and years, not parts of them
 
 
@@ -110,10 +119,10 @@ def _terms(row: Any) -> Terms:
     if not isinstance(row, dict):
         raise RuleError("must be a [[terms]] table")
     allowed = {"valid_from", "freshness", *_NUMBERS}
-    unknown, missing = sorted(set(row) - allowed), sorted(allowed - set(row))
+    unknown, missing = sorted(set(row) - allowed - {_SCHEMES}), sorted(allowed - set(row))
     if unknown or missing:
         wrong = f"unknown key {unknown[0]!r}" if unknown else f"{missing[0]!r} is missing"
-        raise RuleError(f"{wrong}; needed are {', '.join(sorted(allowed))}")
+        raise RuleError(f"{wrong}; needed are {', '.join(sorted(allowed))}; {_SCHEMES} may stand beside them")
     for key, (low, high) in _NUMBERS.items():
         kind, kinds = ("whole number", (int,)) if key in _WHOLE else ("number", (int, float))
         if type(row[key]) not in kinds or not low <= row[key] <= high:
@@ -123,7 +132,19 @@ def _terms(row: Any) -> Terms:
     if not isinstance(row["freshness"], dict):
         raise RuleError("freshness: must be a table")
     numbers = {key: row[key] for key in _NUMBERS}
-    return Terms(row["valid_from"], _limits(row["freshness"]), **numbers)
+    return Terms(row["valid_from"], _limits(row["freshness"]), **numbers, card_schemes=_schemes(row.get(_SCHEMES)))
+
+
+def _schemes(raw: Any) -> frozenset[str] | None:
+    if raw is None:
+        return None
+    if not isinstance(raw, list) or len(raw) > SCHEMES_MAX or not all(_is_scheme(one) for one in raw):
+        raise RuleError(f'{_SCHEMES}: must be at most {SCHEMES_MAX} names such as "shanghai-transit"; [] takes none')
+    return frozenset(raw)
+
+
+def _is_scheme(one: Any) -> bool:
+    return isinstance(one, str) and SCHEME.fullmatch(one) is not None
 
 
 def _limits(raw: dict[str, Any]) -> dict[str, FreshnessLimits]:

@@ -32,6 +32,7 @@ _STATUS_SHARE = {
     CredentialStatus.NOT_CLAIMED: 0.01,
     CredentialStatus.UNKNOWN: 0.01,
 }
+TRANSIT_SCHEME = "made-up-transit"
 _SURNAMES = "赵钱孙李周吴郑王冯陈褚卫蒋沈韩杨"
 _GIVEN = "安宁和平清明远山江海云月星辰春夏秋冬"
 
@@ -46,6 +47,7 @@ class Person:
     status: CredentialStatus | None
     flag: str  # card layout: ' ' resident, 'J' residence permit, 'Y' foreign permanent resident
     token: str = field(repr=False)  # 32 hex digits, of which this person's health code is made
+    transit_number: str = field(default="", repr=False)  # of a transit card, of TRANSIT_SCHEME; "": has none
 
     @property
     def may_pass(self) -> bool:

@@ -12,14 +12,15 @@ from drivers.simulated.line_scanner import SimulatedLineScanner
 from drivers.simulated.ports import PtyPort, SimulatedPort, TcpPort
 from drivers.simulated.relay_board import PASSED, PASSED_EXIT, SimulatedRelayBoard
 from drivers.simulated.samv import SimulatedSamv
+from gate.credential.cardnumber import card_number
 from gate.credential.documents import DocumentType, document
-from gate.credential.subject import KEY_SCHEME, subject_key, token_key
+from gate.credential.subject import KEY_SCHEME, card_key, subject_key, token_key
 from gate.feed.records import Kind
-from gate.sim.people import ISSUERS, Person
+from gate.sim.people import ISSUERS, TRANSIT_SCHEME, Person
 from gate.sim.town import Town
 from gate.sync import publisher
 from gate.sync.keyring import keygen, load_peppers, load_private_key
-from gate.sync.rows import NEEDED, read_rows
+from gate.sync.rows import NEEDED, KeysOf, read_rows
 
 DAY_S = 86_400
 # City issuers tell everybody exactly; the provinces and Shanghai enrol their greens.
@@ -48,22 +49,27 @@ def publish_feeds(folder: Path, people: Sequence[Person], sequence: int = 1, onl
         def token_key_of(token: str, pepper: bytes = pepper, issuer: str = issuer) -> bytes:
             return token_key(pepper, issuer, token)
 
+        def card_key_of(scheme: str, number: str, pepper: bytes = pepper, issuer: str = issuer) -> bytes:
+            return card_key(pepper, issuer, card_number(scheme, number))
+
         out = folder / stem / f"{stem}-{sequence}.snapshot"
         out.parent.mkdir(exist_ok=True)
         kind = Kind.FULL if issuer in SMALL_ISSUERS else Kind.NON_GREEN_WITH_ENROLMENT
         edition = publisher.Edition(issuer, sequence, produced_s, produced_s + DAY_S, KEY_SCHEME, pepper_id, kind)
         output = publisher.Output(out)
-        publisher.publish(read_rows(rows, key_of, token_key_of), edition, load_private_key(private), output)
+        keys = KeysOf(key_of, token_key_of, card_key_of)
+        publisher.publish(read_rows(rows, keys), edition, load_private_key(private), output)
         rows.unlink()  # the region's own data: the station never sees a number
 
 
 def _write_csv(path: Path, people: Sequence[Person], region: str, now: datetime) -> None:
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow([*NEEDED, "token"])
+        writer.writerow([*NEEDED, "token", "card_scheme", "card_number"])
         for person in people:
             known = [person.document_type, person.number, person.status, region, now.isoformat()]
-            writer.writerow([*known, person.indexed_token])
+            card = [TRANSIT_SCHEME, person.transit_number] if person.transit_number else ["", ""]
+            writer.writerow([*known, person.indexed_token, *card])
 
 
 @dataclass(slots=True)

@@ -1,7 +1,8 @@
 """What is known of one presentation: the same for a lane's passenger and for a ticket system's query.
 
 A card is looked up with every issuer's feed. A code alone leads to its own issuer's word, when that issuer's feed knows
-the token (subject keys of other issuers cannot be made from it), or to the issuer itself. Card and code, or card and
+the token (subject keys of other issuers cannot be made from it), or to the issuer itself. The number of a transit card
+leads to the word of every issuer whose index has it, and to nobody's else. Card and code, number and code, or card and
 certificate, must be of one person.
 """
 
@@ -11,11 +12,12 @@ import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from gate.credential.cardnumber import CardNumber
 from gate.credential.certificate import Certificate, CertificateProblem, CertifyingKey, judge
 from gate.credential.documents import Document, age_on
 from gate.credential.healthcode import HealthCode
 from gate.credential.presentation import Presentation
-from gate.credential.subject import correction_reference, subject_key, token_key
+from gate.credential.subject import card_key, correction_reference, subject_key, token_key
 from gate.feed.finding import (
     Answered,
     Band,
@@ -106,6 +108,8 @@ class Lookup:
     def find(self, shown: Presentation, scene: Scene, now: Moment) -> Found:
         """What every subscribed issuer's feed says of this presentation at `now`."""
         document = shown.document
+        if shown.number:
+            return self._of_number(shown, shown.number, scene, now)
         if document is None:
             return self._of_code(shown, scene, now) if shown.code else self._of_certificate_alone(shown, scene, now)
         keys = {issuer: subject_key(pepper, document) for issuer, pepper in self._peppers.items()}
@@ -139,6 +143,39 @@ class Lookup:
         mark = self._mark(code.issuer.encode(), key[:_MARK_BYTES])
         found = self._found(shown, (finding,), scene, now, (mark, *self._bearer(shown)), key)
         return replace(found, references=self._references({code.issuer: key}, (finding,), now))
+
+    def _of_number(self, shown: Presentation, number: CardNumber, scene: Scene, now: Moment) -> Found:
+        """Of every issuer whose index has the number; who has it not may know the holder all the same: Unknown."""
+        terms = self._rules.terms_on(now.beijing_day)
+        refused = terms is not None and not terms.takes_card(number.scheme)
+        told = {} if refused else self._holders(number)
+        keys = {issuer: key for issuer, key in told.items() if isinstance(key, bytes)}
+        if not keys and shown.code:
+            return self._of_code(replace(shown, number=None), scene, now)
+        code_key = self._subject_of(shown.code) if shown.code else None
+        problem = None
+        if shown.code and code_key is not None:
+            theirs = keys.setdefault(shown.code.issuer, code_key)
+            problem = None if _one_subject(theirs, code_key) else Reason.CODE_OF_ANOTHER
+        unknown = [
+            Unknown(issuer, why) for issuer, why in told.items() if isinstance(why, Missing) and issuer not in keys
+        ]
+        findings = [*(self._store.find_one(issuer, key, now) for issuer, key in keys.items()), *unknown]
+        marks = tuple(self._mark(issuer.encode(), key[:_MARK_BYTES]) for issuer, key in keys.items())
+        subject = next(iter(keys.values()), b"")
+        found = self._found(shown, findings, scene, now, (*marks, *self._bearer(shown)), subject, problem)
+        given = replace(found.question.circumstances, card_refused=refused)
+        references = self._references(keys, findings, now)
+        return replace(found, question=replace(found.question, circumstances=given), references=references)
+
+    def _holders(self, number: CardNumber) -> dict[str, bytes | Missing]:
+        """Whose card it is by each subscribed issuer's index: a subject key or its first 7 bytes, or why not."""
+        return {
+            issuer: self._store.holder_of(issuer, card_key(self._peppers[issuer], issuer, number))
+            if issuer in self._peppers
+            else Missing.PEPPER_MISSING
+            for issuer in self._by_id
+        }
 
     def _of_certificate_alone(self, shown: Presentation, scene: Scene, now: Moment) -> Found:
         assert shown.certificate is not None  # noqa: S101 - the caller looked
@@ -180,7 +217,7 @@ class Lookup:
         terms = self._rules.terms_on(now.beijing_day)
         years = age_on(shown.document, now.beijing_day) if shown.document else None
         group = terms.age_group(years) if terms else AgeGroup.UNKNOWN
-        wanted = _wanted(shown, findings, terms, now)
+        wanted = _askable(shown, _wanted(shown, findings, terms, now))
         # An issuer that is down is asked again when its circuit lets a probe through: that question is somebody's.
         resting = [issuer for issuer in wanted if issuer in self._desk.unreachable() and not self._desk.asks(issuer)]
         down = tuple(Unanswered(issuer, Silence.UNREACHABLE) for issuer in resting)
@@ -199,7 +236,7 @@ class Lookup:
         )
         told = tuple(finding for reply in replies for finding in reply.findings)
         named = next((reply.document for reply in replies if reply.document), None)
-        if shown.document and named and named != shown.document:
+        if named and self._is_of_another(shown, named):
             return Found(found, problem=Reason.CODE_OF_ANOTHER)
         known = shown.document or named
         if known is None:
@@ -213,6 +250,16 @@ class Lookup:
         question = replace(found, findings=findings)
         return Found(question, marks, subject, references=self._references(keys, findings, now))
 
+    def _is_of_another(self, shown: Presentation, named: Document) -> bool:
+        """Whether the holder that an issuer named is not the one of the card, or of its number."""
+        if shown.document:
+            return named != shown.document
+        held = self._holders(shown.number) if shown.number else {}
+        return any(
+            isinstance(key, bytes) and not _one_subject(key, subject_key(self._peppers[issuer], named))
+            for issuer, key in held.items()
+        )
+
     def _marks(self, document: Document, keys: Mapping[str, bytes], findings: Iterable[Finding]) -> tuple[bytes, ...]:
         """The person's marks: of the document, and of the subject of each issuer that a code alone may lead to."""
         own = self._mark(document.type.encode(), document.number.encode())
@@ -221,14 +268,19 @@ class Lookup:
         return (own, *[self._mark(issuer.encode(), keys[issuer][:_MARK_BYTES]) for issuer in named])
 
     def _token_subject(self, shown: Presentation) -> tuple[bytes, ...]:
-        """The mark of the subject that a feed has for a code's token."""
-        key = self._subject_of(shown.code) if shown.code else None
-        return (self._mark(shown.code.issuer.encode(), key[:_MARK_BYTES]),) if shown.code and key else ()
+        """The marks of the subjects that feeds have for a code's token and for a card's number."""
+        keys = self._holders(shown.number) if shown.number else {}
+        token = self._subject_of(shown.code) if shown.code else None
+        named = [(issuer, key) for issuer, key in keys.items() if isinstance(key, bytes)]
+        named += [(shown.code.issuer, token)] if shown.code and token else []
+        return tuple(self._mark(issuer.encode(), key[:_MARK_BYTES]) for issuer, key in named)
 
     def _bearer(self, shown: Presentation) -> tuple[bytes, ...]:
-        """The mark of a code's own token: one code, even a printed one, opens for one person."""
-        code = shown.code
-        return (self._mark(b"token " + code.issuer.encode(), code.token.encode()),) if code else ()
+        """The marks of what was shown itself: one code, even a printed one, and one card open for one person."""
+        code, card = shown.code, shown.number
+        of_code = (self._mark(b"token " + code.issuer.encode(), code.token.encode()),) if code else ()
+        of_card = (self._mark(b"card " + card.scheme.encode(), card.number.encode()),) if card else ()
+        return (*of_code, *of_card)
 
     def _mark(self, kind: bytes, name: bytes) -> bytes:
         """A mark within this process; worthless outside it."""
@@ -246,6 +298,19 @@ def _wanted(shown: Presentation, findings: Sequence[Finding], terms: Terms | Non
     unsure = [f.issuer for f in findings if isinstance(f, NotListed | Unknown | Told)]
     code = [shown.code.issuer] if shown.code else []
     return tuple(dict.fromkeys((*code, *unsure)))
+
+
+def _askable(shown: Presentation, wanted: tuple[str, ...]) -> tuple[str, ...]:
+    """Those of `wanted` that there is something to ask by: a document, or a code of their own, but no card's number."""
+    if shown.document:
+        return wanted
+    return tuple(issuer for issuer in wanted if shown.code and issuer == shown.code.issuer)
+
+
+def _one_subject(one: bytes, other: bytes) -> bool:
+    """Whether two keys of one issuer name one subject; either may be the short form."""
+    size = min(len(one), len(other))
+    return one[:size] == other[:size]
 
 
 def _current(told: Told, terms: Terms | None, now: Moment) -> bool:
@@ -292,4 +357,5 @@ def _circumstances(shown: Presentation, scene: Scene, group: AgeGroup) -> Circum
         region=scene.region,
         day=scene.day,
         temperature=scene.temperature,
+        card_scheme=shown.number.scheme if shown.number else "",
     )

@@ -11,6 +11,7 @@ from typing import cast
 
 from drivers import contract, registry
 from gate import config
+from gate.credential.cardnumber import CardNumberError, card_number
 from gate.credential.certificate import CertificateProblem, read_certificate
 from gate.credential.healthcode import UnusableCode, judge_code, read_code
 from gate.credential.idcard import CardError, parse_card
@@ -133,6 +134,8 @@ class LaneRunner:
         match said:
             case contract.CardReport(text=text):
                 self.handle(self._card(text, device.side, now), now, presented=now)
+            case contract.CardNumberReport(number=number):
+                self.handle(_numbered(number, device), now, presented=now)
             case contract.CodeReport(payload=payload, encoding=encoding):
                 self.handle(self._code(payload, encoding, device.side, now), now, presented=now)
             case contract.Unread(problem=problem):
@@ -450,6 +453,16 @@ class LaneRunner:
             because.as_of_utc_s,
             age_s,
         )
+
+
+def _numbered(number: str, device: DeviceRunner) -> events.Event:
+    """The card's number in the scheme that the station names for its reader; without one it could be anybody's."""
+    if not device.settings.card_scheme:
+        return events.ReadFailed(Reason.CARD_UNKNOWN_TYPE, device.side)
+    try:
+        return events.CardNumberRead(card_number(device.settings.card_scheme, number), device.side)
+    except CardNumberError:
+        return events.ReadFailed(Reason.CARD_UNREADABLE, device.side)
 
 
 def _status_found(query: int, found: Found) -> events.StatusFound:

@@ -66,8 +66,6 @@ FLUSH_S = 2.0
 END_TRIES_MAX = 5
 END_TRY_S = 0.5
 _MODES = {"entry": LaneMode.ENTRY, "exit": LaneMode.EXIT, "both": LaneMode.BOTH}
-# What a kind of device lets a lane ask its passenger for.
-_READS = {"card-reader": Ask.CARD, "code-scanner": Ask.CODE}
 
 
 class Station:
@@ -146,7 +144,7 @@ class Station:
             self._claims,
             new_id=lambda: letters(secrets.token_bytes(16)),
             has_turnstile=any(device.kind == "turnstile" for device in lane.devices),
-            reads=frozenset(_READS[device.kind] for device in lane.devices if device.kind in _READS),
+            reads=_reads(lane),
             times=LaneTimes(pairing_window_s=lane.pairing_window_s, release_within_s=lane.release_within_s),
             emergency=remembered.emergency,
             normally_open=lane.normally_open,
@@ -489,3 +487,10 @@ async def _end(tasks: Sequence[asyncio.Task[None]]) -> None:
         if not pending:
             return
         log.warning("still ending: %s", ", ".join(sorted(task.get_name() for task in pending)))
+
+
+def _reads(lane: config.Lane) -> frozenset[Ask]:
+    """What a lane can ask its passenger for; a reader of transit cards cannot read the ID card that is asked for."""
+    cards = any(device.kind == "card-reader" and not device.card_scheme for device in lane.devices)
+    codes = any(device.kind == "code-scanner" for device in lane.devices)
+    return frozenset(ask for ask, able in ((Ask.CARD, cards), (Ask.CODE, codes)) if able)

@@ -137,8 +137,8 @@ def _gather(rows: Iterable[Row], gathered: _Gathered, edition: Edition, progress
             gathered.exact += 1
         line = row.line.to_bytes(_LINE_BYTES, "big")
         gathered.elements.add(row.entry.subject_key + state.encode() + line)
-        if row.token_key:
-            gathered.tokens.add(row.entry.subject_key + row.token_key + line)
+        for key in filter(None, (row.token_key, row.card_key)):
+            gathered.tokens.add(row.entry.subject_key + key + line)
             gathered.token_count += 1
         if count % _PROGRESS_ROWS == 0:
             progress(count)

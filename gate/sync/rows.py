@@ -23,6 +23,8 @@ COLUMNS = (
     "revision",
     "residence",
     "token",
+    "card_scheme",
+    "card_number",
 )
 NEEDED = COLUMNS[:5]
 # The cross-system codes are text: "10" is red, and not ten (health-codes.md 1.3).
@@ -31,6 +33,7 @@ _BATCH = 4096  # rows of Parquet in memory at a time
 
 KeyOf = Callable[[str, str], bytes]  # (document_type, number) -> subject key; raises ValueError
 TokenKeyOf = Callable[[str], bytes]  # static code token -> token key
+CardKeyOf = Callable[[str, str], bytes]  # (card_scheme, card_number) -> its key in the token index; raises ValueError
 
 
 class RowError(ValueError):
@@ -44,9 +47,19 @@ class Row:
     line: int
     entry: StatusEntry = field(repr=False)
     token_key: bytes = field(default=b"", repr=False)
+    card_key: bytes = field(default=b"", repr=False)
 
 
-def read_rows(path: Path, key_of: KeyOf, token_key_of: TokenKeyOf) -> Iterator[Row]:
+@dataclass(frozen=True, slots=True)
+class KeysOf:
+    """How a row's person, code and card become keys."""
+
+    subject: KeyOf
+    token: TokenKeyOf
+    card: CardKeyOf
+
+
+def read_rows(path: Path, keys: KeysOf) -> Iterator[Row]:
     """Rows of a `.csv` or `.parquet` file, or of CSV on standard input ("-"). Raises RowError."""
     name = str(path)
     if path.suffix == ".parquet":
@@ -57,7 +70,7 @@ def read_rows(path: Path, key_of: KeyOf, token_key_of: TokenKeyOf) -> Iterator[R
     else:
         raw = _csv_file(path)
     for line, values in raw:
-        yield _row(f"{name}:{line}", line, values, key_of, token_key_of)
+        yield _row(f"{name}:{line}", line, values, keys)
 
 
 def _csv_file(path: Path) -> Iterator[tuple[int, Mapping[str, str]]]:
@@ -119,7 +132,7 @@ def _check_columns(name: str, columns: Iterable[str]) -> None:
         raise RowError(f"{name}: column {unknown!r} is not known; allowed are {', '.join(COLUMNS)}")
 
 
-def _row(where: str, line: int, raw: Mapping[str, str], key_of: KeyOf, token_key_of: TokenKeyOf) -> Row:
+def _row(where: str, line: int, raw: Mapping[str, str], keys: KeysOf) -> Row:
     def get(column: str) -> str:
         return (raw.get(column) or "").strip()
 
@@ -127,7 +140,7 @@ def _row(where: str, line: int, raw: Mapping[str, str], key_of: KeyOf, token_key
         return RowError(f"{where}: column {column!r} {allowed}")
 
     try:
-        key = key_of(get("document_type"), get("number"))
+        key = keys.subject(get("document_type"), get("number"))
     except ValueError as error:
         raise fail("number", f"is refused: {error}") from None
     status = GRADES.get(get("status"), get("status"))
@@ -160,8 +173,11 @@ def _row(where: str, line: int, raw: Mapping[str, str], key_of: KeyOf, token_key
         whole["revision"] or 0,
         codes["residence"] or "",
     )
-    token = get("token")
-    return Row(line, entry, token_key_of(token) if token else b"")
+    try:
+        card = keys.card(get("card_scheme"), get("card_number")) if get("card_scheme") or get("card_number") else b""
+    except ValueError as error:
+        raise fail("card_number", f"is refused: {error}") from None
+    return Row(line, entry, keys.token(get("token")) if get("token") else b"", card)
 
 
 _REGION = "must be a GB/T 2260 code of 6 or 12 digits"

@@ -51,6 +51,9 @@ class StatusStore(Protocol):
     def subject_of(self, issuer: str, token: bytes) -> bytes | None:
         """The subject (16 or 7 bytes of its key) of a static code token's key; None when not known or not readable."""
 
+    def holder_of(self, issuer: str, card: bytes) -> bytes | Missing:
+        """The subject of a card's number by its key, as `subject_of`, or why this issuer's index does not tell it."""
+
     def held(self) -> Mapping[str, Held]:
         """What is in service, by issuer."""
 
@@ -215,6 +218,20 @@ class FeedStore:
         except (DamagedError, OSError) as error:
             self._fails(issuer, error)
             return None
+
+    def holder_of(self, issuer: str, card: bytes) -> bytes | Missing:
+        """See `StatusStore.holder_of`. An index that cannot be read could hide whom it names."""
+        shelf = self._shelves.get(issuer)
+        if shelf is None:
+            return self._missing.get(issuer, Missing.NO_FEED)
+        try:
+            return shelf.subject_of(card) or Missing.CARD_NOT_LINKED
+        except DamagedError as error:
+            self._fails(issuer, error)
+            return Missing.STORE_DAMAGED
+        except OSError as error:
+            self._fails(issuer, error)
+            return Missing.STORE_UNREADABLE
 
     def held(self) -> Mapping[str, Held]:
         """See `StatusStore.held`."""

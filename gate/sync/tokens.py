@@ -1,4 +1,4 @@
-"""Static code tokens of a snapshot: a keyed hash of each, and whose it is, in about eleven bytes (`feed/table.py`).
+"""Static code tokens and card numbers of a snapshot: a keyed hash of each, and whose it is, in about eleven bytes.
 
 Without them no code resolves offline. A token names its subject by seven bytes of the subject's key; where these are
 shared by two subjects, or two tokens share bucket and fingerprint, the whole keys are kept.

@@ -130,7 +130,9 @@ class Passage(_message.Message):
     direction: _lane_pb2.Direction.ValueType
     """Which way. Always given. Example: DIRECTION_ENTRY."""
     credential: _builtins.str
-    """CARD, CODE, CERTIFICATE, CARD_AND_CODE, CARD_AND_CERTIFICATE or NONE. Always given. Example: "CARD"."""
+    """CARD, CARD_NUMBER (a transit card's), CODE, CERTIFICATE, CARD_AND_CODE, CARD_NUMBER_AND_CODE, CARD_AND_CERTIFICATE or
+    NONE. Always given. Example: "CARD".
+    """
     verdict: _status_pb2.Verdict.ValueType
     """What was decided; VERDICT_UNSPECIFIED for who came without a credential. Example: VERDICT_GRANT."""
     reason: _reason_pb2.Reason.ValueType

@@ -176,6 +176,10 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """P05: The certificate cannot be read. Next step: Scan again, or go to the staff desk."""
     REASON_TEMPERATURE_HIGH: _Reason.ValueType  # 76
     """R21: Please have your temperature taken again. Next step: Please go to the staff desk, where it is measured again."""
+    REASON_CARD_NOT_KNOWN: _Reason.ValueType  # 77
+    """C08: This transit card is not known here. Next step: Tap your ID card, or show your health code."""
+    REASON_CARD_NOT_ACCEPTED: _Reason.ValueType  # 78
+    """C09: This kind of transit card is not used for checking here. Next step: Tap your ID card, or show your health code."""
 
 class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper):
     """Why a passenger was granted, denied or referred, or why a call failed. The same names stand in the journal, in metric
@@ -336,4 +340,8 @@ REASON_CERTIFICATE_UNREADABLE: Reason.ValueType  # 75
 """P05: The certificate cannot be read. Next step: Scan again, or go to the staff desk."""
 REASON_TEMPERATURE_HIGH: Reason.ValueType  # 76
 """R21: Please have your temperature taken again. Next step: Please go to the staff desk, where it is measured again."""
+REASON_CARD_NOT_KNOWN: Reason.ValueType  # 77
+"""C08: This transit card is not known here. Next step: Tap your ID card, or show your health code."""
+REASON_CARD_NOT_ACCEPTED: Reason.ValueType  # 78
+"""C09: This kind of transit card is not used for checking here. Next step: Tap your ID card, or show your health code."""
 Global___Reason: _TypeAlias = Reason  # noqa: Y015

@@ -4,6 +4,7 @@ import pytest
 
 from drivers.contract import CardNumberReport, ReadProblem, Unread
 from drivers.readers.osdp.codec import (
+    EVERYBODY,
     FORMAT_ASCII,
     FORMAT_RAW,
     FORMAT_WIEGAND,
@@ -11,9 +12,11 @@ from drivers.readers.osdp.codec import (
     OUT,
     Frame,
     Frames,
+    ask_identity,
     card_report,
     crc16,
     read_frame,
+    said_identity,
 )
 from drivers.simulated.osdp import wiegand26
 from drivers.turnstiles.osdp_output.codec import OutputMap
@@ -153,3 +156,28 @@ def test_an_output_is_switched_for_a_time_or_for_good() -> None:
     assert outputs.decode((1, 0)) == {"fire": True}
     with pytest.raises(IndexError):
         outputs.decode((1,))
+
+
+def test_the_question_who_is_there_and_its_answer() -> None:
+    """Command 61 at address 0 and at everybody's, and reply 45, byte for byte; in any portions, bytes following."""
+    assert ask_identity(0).hex(" ") == "53 00 09 00 04 61 00 " + crc16(bytes.fromhex("53000900046100")).to_bytes(
+        2, "little"
+    ).hex(" ")
+    asked = read_frame(ask_identity(EVERYBODY))
+    assert asked is not None
+    assert (asked.address, asked.reply, asked.code) == (EVERYBODY, False, 0x61)
+    body = bytes.fromhex("53 85 14 00 04 45 ca 00 00 01 02 07 00 00 00 01 02 03")
+    raw = body + crc16(body).to_bytes(2, "little")
+    for pieces in ([raw], [raw[n : n + 1] for n in range(len(raw))], [raw + b"S\x00"]):
+        frames = Frames()
+        (frame,) = [one for piece in pieces for one in frames.feed(piece)]
+        assert said_identity(frame) == "unit 5, vendor 0000CA, model 1, serial 00000007, firmware 1.2.3"
+
+
+def test_who_refuses_to_say_is_there_all_the_same() -> None:
+    """A refusal (41), and an answer that ends too early."""
+    for text in ("53 85 09 00 04 41 05", "53 85 0a 00 04 45 ca 00"):
+        body = bytes.fromhex(text)
+        frame = read_frame(body + crc16(body).to_bytes(2, "little"))
+        assert frame is not None
+        assert said_identity(frame) == "unit 5, which does not say what it is: does it want a key?"

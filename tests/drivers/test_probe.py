@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import re
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from drivers.scanners.ssi.probe import ssi_revision
 from drivers.simulated.digicon import SimulatedDigicon
 from drivers.simulated.line_scanner import MAKERS, SimulatedLineScanner
 from drivers.simulated.machpower import SimulatedMachPower
+from drivers.simulated.osdp import SimulatedOsdp
 from drivers.simulated.ports import PtyPort, SimulatedPort, TcpPort
 from drivers.simulated.relay_board import SimulatedRelayBoard
 from drivers.simulated.samv import SimulatedSamv
@@ -27,6 +29,7 @@ from drivers.simulated.uhppote import SimulatedUhppote
 from drivers.simulated.zkteco_c3 import SimulatedC3
 from drivers.transport import PortError
 from tests.conformance.plug import Plug
+from tests.drivers.osdp import shared_line
 
 SAM = "05.03-20162091-1234567890-0218893066"
 
@@ -69,6 +72,59 @@ def test_a_broken_card_reader_is_one_all_the_same(tmp_path: Path, status: int, s
         assert driver == "samv"
         assert says in said
         assert Command.RESET not in reader.asked
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize(
+    ("addresses", "says"),
+    [((5,), "unit 5, "), ((0, 3), "unit 0, .*; unit 3, "), ((100,), "a device of an address not found, ")],
+)
+def test_osdp_devices_are_found_with_speed_and_address(tmp_path: Path, addresses: tuple[int, ...], says: str) -> None:
+    """One, several of one line, and one of an address that is not tried; none is told to do anything."""
+
+    async def story() -> None:
+        devices = [SimulatedOsdp(address) for address in addresses]
+        async with PtyPort(tmp_path / "device", shared_line(*devices)) as port:
+            driver, said = found(await probe.find(port.spec))
+        assert driver == "osdp"
+        assert re.match(f"OSDP at 9600 Bd, {says}vendor 0000CA, model 1, serial 00000007, firmware 1.2.3", said), said
+        assert not any(device.outputs or device.leds or device.beeps for device in devices)
+
+    asyncio.run(story())
+
+
+def test_an_osdp_device_is_found_at_its_speed_among_noise(tmp_path: Path) -> None:
+    """At other speeds it is heard as nonsense, or not at all; what talks without end is none."""
+
+    async def story() -> None:
+        device = SimulatedOsdp(1)
+
+        async def only_fast(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            ear = asyncio.StreamReader()
+            serving = asyncio.create_task(device.session(ear, writer))
+            try:
+                while data := await reader.read(256):
+                    if port.speed == 38400:
+                        ear.feed_data(data)
+                    else:
+                        writer.write(b"S\x00noise")
+            finally:
+                serving.cancel()
+                await asyncio.gather(serving, return_exceptions=True)
+
+        port = PtyPort(tmp_path / "device", only_fast)
+        async with port:
+            tried = await probe._try(registry.driver("osdp"), port.spec)
+        assert tried.says.startswith("OSDP at 38400 Bd, unit 1, ")
+
+        async def babble(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            while True:
+                writer.write(b"S\x01" * 100)
+                await asyncio.sleep(0.01)
+
+        async with TcpPort(babble) as talking:
+            assert await probe._try(registry.driver("osdp"), talking.spec) == probe.Tried("osdp")
 
     asyncio.run(story())
 
@@ -176,7 +232,7 @@ def test_a_driver_that_never_ends_is_stopped(monkeypatch: pytest.MonkeyPatch) ->
             monkeypatch.setattr("drivers.readers.samv.probe.identify", for_ever)
             monkeypatch.setattr(probe, "IDENTIFY_S", 1.0)
             tries = await probe.find(port.spec)
-        assert "not done" in tries[0].trouble
+        assert "not done" in next(each.trouble for each in tries if each.driver == "samv")
         assert found(tries)[0] == "modbus-relay"
 
     asyncio.run(story())

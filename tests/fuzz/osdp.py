@@ -2,7 +2,7 @@
 
 from drivers.contract import CardNumberReport
 from drivers.readers.osdp import codec
-from drivers.readers.osdp.codec import Frames, card_report, crc16, read_frame
+from drivers.readers.osdp.codec import Frames, card_report, crc16, read_frame, said_identity
 from tests.fuzz.mutate import altered
 
 REACHES = codec
@@ -27,6 +27,7 @@ def fuzz(data: bytes) -> None:
         for frame in frames:
             assert frame.raw in stream
             assert read_frame(frame.raw) == frame
+            assert said_identity(frame)
             assert sum(frame.raw) & 0xFF == 0 or crc16(frame.raw[:-2]) == int.from_bytes(frame.raw[-2:], "little")
         whole.drop()  # whatever came before, the next answer is heard
         assert [frame.raw for frame in whole.feed(_FRAMES[3])] == [_FRAMES[3]]

@@ -6,6 +6,7 @@ from datetime import date
 
 import pytest
 
+from gate.credential.cardnumber import card_number
 from gate.credential.certificate import Certificate
 from gate.credential.documents import DocumentType, document
 from gate.credential.healthcode import HealthCode
@@ -43,6 +44,7 @@ class _Street:
 
     of_card: tuple[Finding, ...] = ()
     of_code: tuple[Finding, ...] = ()
+    of_number: tuple[Finding, ...] = ()
     askable: tuple[str, ...] = ()
     accepts: bool = True  # the turnstiles take every release
     problem: Reason | None = None
@@ -91,7 +93,7 @@ class _Street:
             Presented(shown.kind), age_group=self.age, guardian=command.guardian, region="330100",
             code_issuer=shown.code.issuer if shown.code else "",
         )  # fmt: skip
-        findings = self.of_card if shown.card else self.of_code
+        findings = self.of_card if shown.card else self.of_code if shown.code else self.of_number
         if shown.card and shown.certificate:
             findings = (*findings, Certified("K1", "330106", int(self.now.utc_s) + 3600, Freshness(self.now.utc_s)))
         mark = shown.document.number.encode() if shown.document else b"code"
@@ -466,3 +468,76 @@ def test_a_guardian_who_was_not_released_or_did_not_walk_takes_nobody_along() ->
         street.of_card, street.age = (NOBODY,), AgeGroup.MINOR
         street.see(events.CardRead(_card(1), ENTRY), after_s=0.5)
         assert street.sign.reason is Reason.GUARDIAN_NEEDED
+
+
+# --- card numbers ---------------------------------------------------------------------------------------------------
+
+
+def _touch(person: int = 0) -> events.CardNumberRead:
+    return events.CardNumberRead(card_number("shanghai-transit", f"1125937{person}"), ENTRY)
+
+
+@pytest.mark.requirement("R2", "R3", "R4")
+def test_an_unknown_transit_card_waits_for_the_id_card_which_decides_alone() -> None:
+    """The sign asks; the card left lying asks no more and waits no longer; what comes then is one person's record."""
+    street = _Street(of_card=(GREEN,))
+    street.see(_touch())
+    assert (street.sign.reason, street.said, street.records) == (Reason.CARD_NOT_KNOWN, [Reason.CARD_NOT_KNOWN], [])
+    street.see(_touch(), after_s=1.0)
+    assert (street.said, street.records) == ([Reason.CARD_NOT_KNOWN], [])
+    street.see(events.CardRead(_card(), ENTRY), after_s=1.0)
+    assert street.releases == [1]
+    street.see(events.PersonPassed(ENTRY), after_s=1.0)
+    assert street.ended == [("CARD", "GRANT", "STATUS_GREEN")]
+
+
+def test_an_unknown_transit_card_alone_is_referred_when_its_time_is_up() -> None:
+    """Never denied and never let through."""
+    street = _Street()
+    street.see(_touch())
+    street.see(events.TimeReached(), after_s=TIMES.pairing_window_s)
+    assert street.ended == [("CARD_NUMBER", "REFER", "CARD_NOT_KNOWN")]
+    assert street.releases == []
+
+
+def test_a_code_completes_a_transit_card_whichever_came_first() -> None:
+    """Card and code of one person; the code that waited is not taken for the next one's."""
+    for shown in ((_touch(), events.CodeScanned(STATIC, ENTRY)), (events.CodeScanned(STATIC, ENTRY), _touch())):
+        street = _Street(of_code=(NOBODY,))
+        street.see(shown[0])
+        street.of_code = (GREEN,)
+        street.see(shown[1], after_s=1.0)
+        street.see(events.PersonPassed(ENTRY), after_s=1.0)
+        assert street.ended == [("CARD_NUMBER_AND_CODE", "GRANT", "STATUS_GREEN")]
+
+
+def test_a_second_transit_card_is_the_next_persons() -> None:
+    """So is one after an ID card that waits, or after a paper, which no number can complete."""
+    paper = events.CertificateScanned(PAPER, ENTRY)
+    for first, ends in (
+        (_touch(1), ("CARD_NUMBER", "REFER", "CARD_NOT_KNOWN")),
+        (events.CardRead(_card(), ENTRY), ("CARD", "REFER", "NOT_COVERED")),
+        (paper, ("CERTIFICATE", "REFER", "CERTIFICATE_NEEDS_CARD")),
+    ):
+        street = _Street(of_card=(NOBODY,))
+        street.see(first)
+        assert street.records == []
+        street.of_number = (GREEN,)
+        street.see(_touch(2), after_s=1.0)
+        assert street.ended == [ends]
+        assert street.releases == [1]
+
+
+@pytest.mark.requirement("R19")
+def test_nobody_follows_a_transit_card_as_its_holders_family() -> None:
+    """It does not tell whether it is a child's: the child behind it is alone, and behind an ID card it is not."""
+    for guardian, then in (
+        (_touch(1), Reason.GUARDIAN_NEEDED),
+        (events.CardRead(_card(1), ENTRY), Reason.WITH_GUARDIAN),
+    ):
+        street = _Street(of_number=(GREEN,), of_card=(GREEN,), age=AgeGroup.ADULT)
+        street.see(guardian)
+        street.see(events.PersonPassed(ENTRY), after_s=1.0)
+        street.of_card, street.age = (NOBODY,), AgeGroup.MINOR
+        street.see(events.CardRead(_card(2), ENTRY), after_s=1.0)
+        assert street.sign.reason is then

@@ -24,14 +24,15 @@ from gate.feed.finding import (
 from gate.feed.records import CredentialStatus
 from gate.moment import Moment
 from gate.policy.condition import Cause, Condition
-from gate.policy.question import AgeGroup, Circumstances, Day, Presented, Question, Warmth
+from gate.policy.question import BARE_NUMBERS, AgeGroup, Circumstances, Day, Presented, Question, Warmth
 
 DELTA = ("SSM", "ZJ", "SKM", "SCM", "XKM", "NGL", "AKM", "NATIONAL")
 OTHERS = ("HEN", "HAN", "HUN", "GD", "SD", "GZ")
 DELTA_REGIONS = ("310112", "330100", "320500", "320200", "320100", "340100")
 REGIONS = (*DELTA_REGIONS, "440100", "430100", "410100", "460100", "370100", "520100", "110000")
 _FORMS = {"SSM": ("SSM_APP", "SSM_TRANSIT", "SSM_PAPER"), "XKM": ("XKM", "XKM_PAPER"), "ZJ": ("ZJ_V2", "ZJ_V0")}
-_BARE = (Presented.CODE, Presented.CERTIFICATE)  # without a document
+_BARE = (Presented.CODE, Presented.CERTIFICATE, *BARE_NUMBERS)  # without a document
+_WITH_CODE = (Presented.CODE, Presented.CARD_AND_CODE, Presented.CARD_NUMBER_AND_CODE)
 _STATUSES, _CAUSES = tuple(CredentialStatus), tuple(Cause)
 
 
@@ -100,7 +101,7 @@ def _findings(random: Random, kind: Presented, now: Moment) -> Iterator[Finding]
 
 
 def _circumstances(random: Random, kind: Presented, region: str) -> Circumstances:
-    issuer = random.choice((*DELTA, *OTHERS)) if kind in (Presented.CODE, Presented.CARD_AND_CODE) else ""
+    issuer = random.choice((*DELTA, *OTHERS)) if kind in _WITH_CODE else ""
     form = random.choice(_FORMS.get(issuer, (issuer,)))
     return Circumstances(
         presented=kind,
@@ -113,17 +114,20 @@ def _circumstances(random: Random, kind: Presented, region: str) -> Circumstance
         region=region,
         day=random.choice([*[Day.CHECKING] * 8, Day.OPEN, Day.CLOSED]),
         temperature=random.choice([*[Warmth.UNKNOWN] * 6, Warmth.NORMAL, Warmth.HIGH]),
+        card_scheme="shanghai-transit" if kind in BARE_NUMBERS else "",
+        card_refused=kind is Presented.CARD_NUMBER and random.random() < 0.3,
     )
 
 
 def question(random: Random, region: str, now: Moment) -> Question:
     """Anything that may be asked at a station of `region`."""
     kind = random.choice(tuple(Presented))
-    findings = list(_findings(random, kind, now))
+    given = _circumstances(random, kind, region)
+    findings = [] if given.card_refused else list(_findings(random, kind, now))  # it is not even looked up
     random.shuffle(findings)
     causes = random.sample(_CAUSES, random.choice([0, 0, 1, 2]))
     conditions = frozenset(map(Condition, causes))
-    return Question(tuple(findings), conditions, _circumstances(random, kind, region))
+    return Question(tuple(findings), conditions, given)
 
 
 def counted_green(day: str, region: str) -> set[str]:

@@ -38,7 +38,7 @@ from tests.policy.making import GREEN, RED, YELLOW
 from tests.policy.questions import DAYS, REGIONS, counted_green, instant, question
 
 RULES = read_rules(None)
-QUESTIONS_EACH = 150  # at each of 13 stations on each of 8 days: enough that every rule speaks, in two seconds
+QUESTIONS_EACH = 200  # at each of 13 stations on each of 8 days: enough that every rule speaks, in three seconds
 GRANT, DENY, REFER = VerdictKind.GRANT, VerdictKind.DENY, VerdictKind.REFER
 WARNING = (RED, YELLOW)
 

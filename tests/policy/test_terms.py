@@ -43,6 +43,17 @@ def test_later_terms_hold_from_their_day_on() -> None:
         assert (terms.repeat_after_s if terms else None) == repeat_s, day
 
 
+def test_terms_may_say_whose_card_numbers_are_taken() -> None:
+    """Silent: all that a station names. A list: those. An empty one: none. Anything else is refused."""
+    for text, taken in (("", (True, True)), ('["a-1"]', (True, False)), ("[]", (False, False))):
+        more = f"card_schemes = {text}\n" if text else ""
+        (terms,) = parse_terms(TERMS.replace("[terms.freshness]", f"{more}[terms.freshness]"), "terms.toml")
+        assert (terms.takes_card("a-1"), terms.takes_card("b")) == taken
+    for wrong in ('"a"', "[1]", '["A"]', '[""]', str([f"a{n}" for n in range(101)])):
+        with pytest.raises(RuleError, match="card_schemes: must be at most 100 names"):
+            parse_terms(TERMS.replace("[terms.freshness]", f"card_schemes = {wrong}\n[terms.freshness]"), "terms.toml")
+
+
 @pytest.mark.requirement("R19")
 @pytest.mark.parametrize(
     ("years", "group"),

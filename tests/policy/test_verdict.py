@@ -301,7 +301,14 @@ def test_a_rule_is_told_what_its_module_promises() -> None:
         "today": "2020-05-21",  # in China
         "station": {"region": "330106", "city": "3301", "province": "33"},
         "day": "CHECKING",
-        "presented": {"kind": "CARD_AND_CODE", "code_issuer": "ZJ", "code_form": "ZJ_V2", "needs_card": False},
+        "presented": {
+            "kind": "CARD_AND_CODE",
+            "code_issuer": "ZJ",
+            "code_form": "ZJ_V2",
+            "needs_card": False,
+            "card_scheme": "",
+            "card_refused": False,
+        },
         "holder": {"age": "SENIOR"},
         "temperature": "UNKNOWN",
         "guardian": True,
@@ -341,7 +348,8 @@ def test_circumstances_of_the_wrong_kind_are_refused(wrong: dict[str, Any]) -> N
 
 def test_circumstances_are_noted_and_read_back() -> None:
     """All of them; and nothing at all where nothing is out of the ordinary."""
-    every = Circumstances(Presented.CODE, "ZJ", "ZJ_V2", AgeGroup.MINOR, True, "330106", Day.OPEN, True, Warmth.HIGH)
+    shown = (Presented.CODE, "ZJ", "ZJ_V2", AgeGroup.MINOR, True, "330106", Day.OPEN, True, Warmth.HIGH)
+    every = Circumstances(*shown, card_scheme="shanghai-transit", card_refused=True)
     assert len(every.noted()) == len(dataclasses.fields(Circumstances))
     assert circumstances_from(every.noted()) == every
     assert Circumstances().noted() == {}

@@ -87,7 +87,8 @@ def secrets_of(people: Sequence[Person]) -> Secrets:
     """Everything personal about `people`."""
     texts = {p.name for p in people} | {p.code.decode() for p in people}
     texts |= {p.token[:30] for p in people}  # as much of it as every showing of a dynamic code has
-    return Secrets(frozenset(p.number for p in people), frozenset(texts))
+    numbers = {p.number for p in people} | {p.transit_number for p in people if p.transit_number}
+    return Secrets(frozenset(numbers), frozenset(texts))
 
 
 async def page(log: Path) -> bytes:

@@ -13,14 +13,15 @@ import grpc.aio
 
 from drivers.simulated.cards import card_text
 from gate.config import Grpc
+from gate.credential.cardnumber import card_number
 from gate.credential.documents import DocumentType, document
-from gate.credential.subject import subject_key, token_key
+from gate.credential.subject import card_key, subject_key, token_key
 from gate.feed.records import CredentialStatus, Kind, StatusEntry
 from gate.moment import Moment
 from gate.passage.record import PassageRecord
 from gate.rpc.server import RpcServer
 from gate.sim.codes import code_text, indexed_token
-from gate.sim.people import ISSUERS, Person
+from gate.sim.people import ISSUERS, TRANSIT_SCHEME, Person
 from gate.sim.world import Addresses, SimulatedLane, make_lane, publish_feeds, station_toml
 from gate.station.station import Station
 from gate.sync.keyring import load_peppers
@@ -172,7 +173,7 @@ class OwnFeed:
 
     def publish(self, sequence: int, folks: Iterable[Person], follows: int = 0, until_s: int | None = None) -> None:
         """Their status as a snapshot, or as a delta that follows; `until_s` is how long all of it is valid."""
-        entries, tokens = {}, {}
+        entries, tokens, cards = {}, {}, {}
         for who in folks:
             assert who.status is not None, "nobody's status is in no feed"
             key = self.key(who)
@@ -180,7 +181,10 @@ class OwnFeed:
                 key, who.status, self.asserted_by, KNOWN_SINCE_S, until_s, partition=self.asserted_by
             )
             tokens[key] = token_key(self.pepper, self.issuer, self._token(who))
-        more = {"produced_s": int(time.time()), "tokens": tokens}
+            if who.transit_number:
+                card = card_number(TRANSIT_SCHEME, who.transit_number)
+                cards[key] = card_key(self.pepper, self.issuer, card)
+        more = {"produced_s": int(time.time()), "tokens": tokens, "cards": cards}
         if follows:
             self.region.delta(follows, sequence, entries, **more)
         else:

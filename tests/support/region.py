@@ -82,10 +82,14 @@ class Region:
         partitions: Sequence[Partition] = (),
         produced_s: int = NOW_S,
         tokens: Mapping[bytes, bytes] | None = None,
+        cards: Mapping[bytes, bytes] | None = None,
         **edition: object,
     ) -> list[Path]:
         """The snapshot of `sequence`, and the delta from `follows` if that was published before; their paths."""
-        rows = [Row(n, one, (tokens or {}).get(k, b"")) for n, (k, one) in enumerate(subjects.items(), 2)]
+        rows = [
+            Row(n, one, (tokens or {}).get(k, b""), (cards or {}).get(k, b""))
+            for n, (k, one) in enumerate(subjects.items(), 2)
+        ]
         values = {"kind": self.kind, "pepper_id": self.pepper_id, "next_due_utc_s": produced_s + DAY_S, **edition}
         output = Output(self.snapshot_path(sequence), self._state(sequence))
         if follows:

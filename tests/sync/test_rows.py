@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
+from gate.credential.cardnumber import card_number
 from gate.credential.documents import DocumentType, document
-from gate.credential.subject import subject_key
+from gate.credential.subject import card_key, subject_key
 from gate.feed.records import CredentialStatus, StatusEntry
-from gate.sync.rows import COLUMNS, NEEDED, Row, RowError, read_rows
+from gate.sync.rows import COLUMNS, NEEDED, KeysOf, Row, RowError, read_rows
 
 PEPPER = b"p" * 32
 NUMBER = "340102199912310042"
@@ -42,6 +43,10 @@ def token_key_of(token: str) -> bytes:
     return token.encode().ljust(16, b"\0")[:16]
 
 
+def card_key_of(scheme: str, number: str) -> bytes:
+    return card_key(PEPPER, "AKM", card_number(scheme, number))
+
+
 KEY = key_of("RESIDENT_ID", NUMBER)
 ENTRY = StatusEntry(
     KEY, CredentialStatus.GREEN, "340100", 1_585_699_200, 1_588_262_400, 7, "340102", 4_294_967_295, "310100"
@@ -54,7 +59,7 @@ def csv_text(*rows: dict[str, str], columns: tuple[str, ...] = COLUMNS) -> str:
 
 
 def read(path: Path) -> list[Row]:
-    return list(read_rows(path, key_of, token_key_of))
+    return list(read_rows(path, KeysOf(key_of, token_key_of, card_key_of)))
 
 
 def test_a_line_says_everything(tmp_path: Path) -> None:
@@ -65,6 +70,22 @@ def test_a_line_says_everything(tmp_path: Path) -> None:
     assert row == Row(2, ENTRY, token_key_of("T-0001"))
     assert NUMBER not in repr(row)
     assert "T-0001" not in repr(row)
+
+
+def test_a_line_may_name_the_persons_transit_card(tmp_path: Path) -> None:
+    """Scheme and number beside the token; one without the other is refused, and no number is quoted or shown."""
+    path = tmp_path / "rows.csv"
+    path.write_text(csv_text({**GOOD, "card_scheme": "shanghai-transit", "card_number": "00 1125 9375"}), "utf-8")
+    (row,) = read(path)
+    assert row == Row(2, ENTRY, token_key_of("T-0001"), card_key_of("shanghai-transit", "11259375"))
+    assert "11259375" not in repr(row)
+    for scheme, number in (("", "11259375"), ("shanghai-transit", ""), ("Shanghai", "11259375"), ("a", "1125.9375")):
+        path.write_text(csv_text({**GOOD, "card_scheme": scheme, "card_number": number}), "utf-8")
+        with pytest.raises(
+            RowError, match=r"rows.csv:2: column 'card_number' is refused: card (scheme|number)"
+        ) as told:
+            read(path)
+        assert not number or number not in str(told.value)
 
 
 def test_what_may_be_left_out(tmp_path: Path) -> None:

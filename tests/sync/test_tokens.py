@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from gate.feed import table
-from gate.feed.finding import Enrolled, Listed
+from gate.feed.finding import Enrolled, Listed, Missing
 from gate.feed.records import KEY_SCHEME
 from gate.sync.publisher import Edition, Output, PublishError, publish
 from gate.sync.rows import Row
@@ -43,6 +43,35 @@ def test_every_token_finds_its_person_and_no_other_does(tmp_path: Path, region: 
         assert subject == key(number)[:7], "seven bytes are enough where nobody shares them"
     assert {store.subject_of(region.issuer, token(n)) for n in range(many, many + 2000)} == {None}
     assert store.subject_of("ZJ", token(0)) is None
+    store.close()
+
+
+def test_a_card_finds_its_person_beside_the_token(tmp_path: Path, region: Region) -> None:
+    """Both of one line lead to one subject; a card that two people are given is refused by its lines."""
+    tokens, cards = {key(1): token(1)}, {key(n): token(1000 + n) for n in (1, 2)}
+    store = _store(tmp_path, region, region.snapshot(1, people(range(300)), tokens=tokens, cards=cards))
+    named = [store.holder_of(region.issuer, token(1000 + n)) for n in (1, 2, 3)]
+    assert named == [key(1)[:7], key(2)[:7], Missing.CARD_NOT_LINKED]
+    assert store.subject_of(region.issuer, token(1)) == named[0]
+    assert store.holder_of("ZJ", token(1001)) is Missing.NO_FEED
+    store.close()
+    with pytest.raises(PublishError, match=r"lines \d+ and \d+ give one token to two persons"):
+        region.snapshot(2, people(range(300)), cards={key(1): token(7), key(2): token(7)})
+
+
+def test_an_index_that_cannot_be_read_is_told_from_one_without_the_card(tmp_path: Path, region: Region) -> None:
+    """A flipped bit in the bucket: not "this card is not linked", since it could hide whose it is."""
+    store = _store(tmp_path, region, region.snapshot(1, people(range(3)), cards={key(1): token(1001)}))
+    assert store.holder_of(region.issuer, token(1001)) == key(1)[:7]
+    store.close()
+    (base,) = (tmp_path / "s" / region.issuer).glob("*.snapshot")
+    raw = bytearray(base.read_bytes())
+    at = raw.index(token(1001)[table.FINGERPRINT])
+    raw[at] ^= 1
+    base.write_bytes(raw)
+    store = open_store(tmp_path / "s", [region.issuer])
+    assert store.holder_of(region.issuer, token(1001)) is Missing.STORE_DAMAGED
+    assert store.subject_of(region.issuer, token(1001)) is None
     store.close()
 
 

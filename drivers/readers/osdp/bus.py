@@ -10,12 +10,12 @@ import queue
 import threading
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from drivers.contract import Answer, DeviceFault
 from drivers.readers.osdp.line import Channel, Order
-from drivers.readers.osdp.panel import Member, Panel, load_library, say_offline
+from drivers.readers.osdp.panel import Heard, InputsSeen, Member, Offline, Online, Panel, load_library, say_offline
 from drivers.readers.osdp.wire import open_wire
 from drivers.transport import OPEN_TIMEOUT_S, REOPEN_S, PortError
 
@@ -31,7 +31,7 @@ class Bus:
 
     def __init__(self, port: str, baud: int, library: Any) -> None:
         self.baud = baud
-        self.addresses: set[int] = set()
+        self.on_it: list[Member] = []
         self._port = port
         self._library = library
         self._loop = asyncio.get_running_loop()
@@ -39,7 +39,9 @@ class Bus:
         self._wake = threading.Event()
         self._stopping = False
         self._ended = asyncio.Event()
-        self._members: list[Member] = []
+        self._joined: list[Member] = []  # the devices, as the thread knows them
+        self._members: list[Member] = []  # one for each address that devices have: a reader and its lamp share one
+        self._last: dict[int, dict[type, Heard]] = {}  # by address, for whoever joins later
         self._channel = Channel()
         self._panel: Panel | None = None
         self._thread = threading.Thread(target=self._work, name=f"osdp {port}", daemon=True)
@@ -47,15 +49,16 @@ class Bus:
 
     def join(self, member: Member) -> None:
         """From now on `member` hears what its device does."""
-        hear, self.addresses = member.hear, self.addresses | {member.address}
+        hear = member.hear
+        self.on_it.append(member)
         member.hear = lambda heard: self._in_loop(hear, heard)
         self._ask(lambda: self._change(member, there=True))
 
     async def leave(self, member: Member) -> None:
         """It hears no more; the last one ends the thread and closes the port, which is over when this returns."""
-        self.addresses.discard(member.address)
+        self.on_it.remove(member)
         self._ask(lambda: self._change(member, there=False))
-        if self.addresses:
+        if self.on_it:
             return
         self._stopping = True
         self._wake.set()
@@ -84,6 +87,18 @@ class Bus:
             return answered.result() if answered.done() else Answer.UNKNOWN
         finally:
             order.kill()
+
+    def show(
+        self, member: Member, looks: Sequence[Mapping[str, int]], beep: Mapping[str, int] | None, again: bool
+    ) -> None:
+        """Have its lamp and buzzer do this, if it is there, instead of what they are still to be told.
+
+        `again`: it says the same as before, so what waits still stands.
+        """
+        led, buzzer = self._library.CMD_LED, self._library.CMD_BUZZER
+        told = [{"command": led, **look} for look in looks]
+        told += [{"command": buzzer, **beep}] if beep else []
+        self._ask(lambda: self._show(member, told, again))
 
     def _ask(self, request: Callable[[], None]) -> None:
         self._requests.put(request)
@@ -140,13 +155,49 @@ class Bus:
                 self._requests.get_nowait()()
 
     def _change(self, member: Member, there: bool) -> None:
-        self._members = [one for one in self._members if one is not member] + ([member] if there else [])
-        self._panel = None
+        self._joined = [one for one in self._joined if one is not member] + ([member] if there else [])
+        before = {one.address: one for one in self._members}
+        self._members = [before.get(one.address) or self._unit(one) for one in _first_of_each_address(self._joined)]
+        if [one.address for one in self._members] != list(before):
+            self._panel = None
+        unit = self._unit_of(member)
+        if unit is None:
+            self._last.pop(member.address, None)
+        else:
+            unit.wants_inputs = any(one.wants_inputs for one in self._joined if one.address == member.address)
+        if there:
+            for heard in tuple(self._last.get(member.address, {}).values()):
+                member.hear(heard)
 
-    def _order(self, member: Member, order: Order) -> None:
-        if self._channel.wire is None or self._panel is None or not self._panel.take(member, order):
+    def _unit(self, first: Member) -> Member:
+        """What is on the line at an address: all devices that have it hear what it says."""
+        return Member(first.address, first.key, lambda heard: self._said(first.address, heard))
+
+    def _unit_of(self, member: Member) -> Member | None:
+        return next((one for one in self._members if one.address == member.address), None)
+
+    def _said(self, address: int, heard: Heard) -> None:
+        if isinstance(heard, Offline):
+            self._last[address] = {Offline: heard}
+        elif isinstance(heard, Online | InputsSeen):
+            self._last.setdefault(address, {}).pop(Offline, None)
+            self._last[address][type(heard)] = heard
+        for one in self._joined:
+            if one.address == address:
+                one.hear(heard)
+
+    def _show(self, member: Member, told: list[dict[str, int]], again: bool) -> None:
+        unit = self._unit_of(member)
+        if unit and unit.up and not (again and unit.shows):
+            unit.shows[:] = told
+
+    def _order(self, device: Member, order: Order) -> None:
+        member = self._unit_of(device)
+        if member:
+            member.settle = device.settle
+        if self._channel.wire is None or self._panel is None or not member or not self._panel.take(member, order):
             order.kill()
-            member.settle(order, Answer.REFUSED)
+            device.settle(order, Answer.REFUSED)
 
     def _down(self, fault: DeviceFault, detail: str) -> None:
         for member in self._members:
@@ -178,6 +229,10 @@ class Bus:
             self._channel.wire = open_wire(self._port, self.baud)
 
 
+def _first_of_each_address(devices: Sequence[Member]) -> list[Member]:
+    return list({one.address: one for one in reversed(devices)}.values())[::-1]
+
+
 def _settle(member: Member, order: Order) -> None:
     """The end of an order that nobody answered; the port that carried it is closed by now."""
     member.settle(order, Answer.REFUSED if order.kill() else Answer.UNKNOWN)
@@ -199,17 +254,27 @@ def join_bus(port: str, baud: int, member: Member) -> Bus:
     """
     buses = _buses.setdefault(asyncio.get_running_loop(), {})
     bus = buses.get(port)
-    if bus and (bus.baud != baud or member.address in bus.addresses):
-        unit = f"unit {member.address} on {port} is driven already: give each device its own unit"
-        text = unit if bus.baud == baud else SHARED_TEXT.format(port=port, baud=bus.baud)
-        raise PortError(DeviceFault.PORT_BUSY, text)
+    if bus and (trouble := _trouble(bus, port, baud, member)):
+        raise PortError(DeviceFault.PORT_BUSY, trouble)
     bus = bus or buses.setdefault(port, Bus(port, baud, load_library()))
     bus.join(member)
     return bus
 
 
+def _trouble(bus: Bus, port: str, baud: int, member: Member) -> str:
+    """Why `member` cannot be on this bus; "" when it can."""
+    if bus.baud != baud:
+        return SHARED_TEXT.format(port=port, baud=bus.baud)
+    beside = [one for one in bus.on_it if one.address == member.address]
+    if any(one.is_lamp is member.is_lamp for one in beside):
+        return f"unit {member.address} on {port} is driven already: give each device its own unit"
+    if any(one.key != member.key for one in beside):
+        return f"unit {member.address} on {port} has another scbk_file in another device's settings: give both the same"
+    return ""
+
+
 async def leave_bus(port: str, bus: Bus, member: Member) -> None:
     """No more of this device; the last one closes the port."""
-    if bus.addresses <= {member.address}:
+    if bus.on_it == [member]:
         _buses[asyncio.get_running_loop()].pop(port, None)
     await bus.leave(member)

@@ -18,8 +18,9 @@ REPLY = 0x80
 FRAME_BYTES_MIN = 7  # header of 5, code, checksum
 FRAME_BYTES_MAX = 1440  # the largest packet that the standard allows
 USES_CRC, HAS_SECURITY_BLOCK = 0x04, 0x08
-POLL, OUT, CHALLENGE = 0x60, 0x68, 0x76  # command codes; 68: output control, 76: begin of the secure channel
-NAK = 0x41  # reply code: refused
+POLL, ID, OUT, CHALLENGE = 0x60, 0x61, 0x68, 0x76  # command codes; 68: output control, 76: begin of the secure channel
+NAK, PDID = 0x41, 0x45  # reply codes: refused; who the device is
+EVERYBODY = 0x7F  # the address at which every device answers, with its own or with this one
 TEXT_BYTES_MAX = 64  # libosdp's OSDP_EVENT_CARDREAD_MAX_DATALEN
 
 FORMAT_RAW, FORMAT_WIEGAND, FORMAT_ASCII = 0, 1, 2  # reply RAW (50) codes 0 and 1; libosdp's own 2 for reply FMT
@@ -84,6 +85,24 @@ def _is_right(raw: bytes, end: int) -> bool:
     if raw[4] & USES_CRC:
         return crc16(raw[:end]) == int.from_bytes(raw[end:], "little")
     return sum(raw) & 0xFF == 0
+
+
+def ask_identity(address: int) -> bytes:
+    """The question who is at `address` (command 61), with sequence number 0: the beginning of a conversation."""
+    frame = bytes([SOM, address, 9, 0, USES_CRC, ID, 0])
+    return frame + crc16(frame).to_bytes(2, "little")
+
+
+def said_identity(frame: Frame) -> str:
+    """What a reply to that question tells: vendor (3), model, version, serial (4), firmware (3); low bytes first."""
+    who = "a device of an address not found" if frame.address == EVERYBODY else f"unit {frame.address}"
+    at = 6 + (frame.raw[5] if frame.raw[4] & HAS_SECURITY_BLOCK else 0)
+    told = frame.raw[at : at + 12]
+    if frame.code != PDID or len(frame.raw) < at + 13:
+        return f"{who}, which does not say what it is: does it want a key?"
+    vendor, serial = (int.from_bytes(told[begin:end], "little") for begin, end in ((0, 3), (5, 9)))
+    firmware = ".".join(map(str, told[9:12]))
+    return f"{who}, vendor {vendor:06X}, model {told[3]}, serial {serial:08X}, firmware {firmware}"
 
 
 def crc16(data: bytes) -> int:

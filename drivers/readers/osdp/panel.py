@@ -56,7 +56,12 @@ class InputsSeen:
     levels: tuple[int, ...]
 
 
-Heard = Online | Offline | CardSeen | InputsSeen | DeviceReport  # a report is passed on as it is
+@dataclass(frozen=True, slots=True)
+class LampRefused:
+    """It is there and does not do what its lamp or buzzer was told."""
+
+
+Heard = LampRefused | Online | Offline | CardSeen | InputsSeen | DeviceReport  # a report is passed on as it is
 
 
 class _State(enum.Enum):
@@ -74,6 +79,7 @@ class Member:
     key: bytes | None = field(repr=False)
     hear: Callable[[Heard], None]
     wants_inputs: bool = False
+    is_lamp: bool = False  # it only shows: another device may be driven at the same address
     settle: Callable[[Order, Answer], None] = lambda order, answer: None
     state: _State = _State.TRYING
     since_s: float = 0.0  # when the state began
@@ -81,6 +87,7 @@ class Member:
     up: bool = False
     inputs_asked: bool = False
     inputs_refused: bool = False  # it does not answer the question for its inputs, so it is not asked again
+    shows: list[dict[str, int]] = field(default_factory=list)  # what its lamp is still to be told: the newest only
 
 
 def load_library() -> Any:
@@ -177,6 +184,9 @@ class Panel:
         lib = self._library
         if command == lib.CMD_STATUS and status != lib.COMPLETION_OK:
             member.inputs_refused = True
+        known = self._channel.traffic[member.address]
+        if command == lib.CMD_LED and status != lib.COMPLETION_OK and known.nak_s >= known.sent_s:
+            member.hear(LampRefused())
         order = self._channel.orders.get(member.address)
         if command != lib.CMD_OUTPUT or order is None or order.sent_s is None:
             return
@@ -194,6 +204,7 @@ class Panel:
                 else:
                     self._submit(index, member)
                     self._ask_inputs(index, member)
+                    self._show(index, member)
                     known.vitals.tell(member.hear, now_s)
             # libosdp calls a device online that then refuses every poll, because it wants a secure channel.
             case _State.TRYING if good and known.polled_s >= member.since_s:
@@ -228,6 +239,11 @@ class Panel:
         lib = self._library
         question = {"command": lib.CMD_STATUS, "type": lib.STATUS_REPORT_INPUT, "report": b""}
         self._control.submit_command(index, question)
+
+    def _show(self, index: int, member: Member) -> None:
+        """Hand over what the lamp is to show; what libosdp does not take now it is given with the next tick."""
+        while member.shows and self._control.submit_command(index, member.shows[0]):
+            del member.shows[0]
 
     def _detail(self, index: int, member: Member) -> str:
         known = self._control.get_pd_id(index)

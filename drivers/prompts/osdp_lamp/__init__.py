@@ -1,0 +1,1 @@
+"""Lamp and buzzer of an OSDP reader."""
