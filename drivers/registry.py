@@ -66,7 +66,8 @@ class DriverInfo:
     unproved: tuple[str, ...]  # what no source or device has confirmed
     settings: Mapping[str, Setting]
     knobs: Mapping[str, Setting]  # what `simulate` may be told, with the faults of its cable
-    card_numbers: bool = False  # whether all that it reads is bare card numbers, of a scheme that it cannot tell
+    # Settings with which all that it reads is bare card numbers, of a scheme that it cannot tell; None: it never does.
+    card_numbers: Mapping[str, SettingValue] | None = None
     bus: str = ""  # drivers of one bus may share a port, each with its own unit address; "" none
     ports: tuple[str, ...] = ("pty", "tcp")  # kinds of port; a serial line is one to a pty
 
@@ -100,7 +101,7 @@ def _parse(raw: dict[str, Any], kind: str, package: str) -> DriverInfo:
         unproved=tuple(head.get("unproved", ())),
         settings=settings,
         knobs={**_parse_settings(raw.get("knobs", {})), **wire},
-        card_numbers=head.get("card_numbers", False),
+        card_numbers=head.get("card_numbers"),
         bus=head.get("bus", ""),
         ports=tuple(head.get("ports", ("pty", "tcp"))) if "port" in settings else (),
     )

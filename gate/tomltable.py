@@ -45,6 +45,20 @@ class Table:
             raise ConfigError(self.at(key), f"is {value!r}: must be one of {', '.join(map(repr, one_of))}")
         return value
 
+    def matching(self, key: str, pattern: re.Pattern[str], allowed: str) -> str:
+        """A string of this form. Raises ConfigError."""
+        value: str = self.get(key, str)
+        if not pattern.fullmatch(value):
+            raise ConfigError(self.at(key), f"is {shown(value)}: must be {allowed}")
+        return value
+
+    def between(self, key: str, default: Any, low: float, high: float, unit: str = "") -> Any:
+        """A number of `default`'s type within bounds, which are allowed. Raises ConfigError."""
+        value = self.get(key, type(default), default)
+        if not low <= value <= high:
+            raise ConfigError(self.at(key), f"is {value}: must be {low:g} to {high:g} {unit}".rstrip())
+        return value
+
     def file(self, key: str, must_exist: bool, default: Any = ...) -> Path | None:
         """A path, relative to the file's folder. Raises ConfigError."""
         value = self.get(key, str, default)

@@ -19,7 +19,8 @@ MAY: dict[str, set[str]] = {
     "tomltable": {"drivers.registry"},
     "places": {"drivers.registry", "tomltable"},
     "cardschemes": {"drivers.registry", "tomltable", "credential"},
-    "config": {"drivers.registry", "tomltable", "issuersettings", "policysettings", "places", "cardschemes"},
+    "lanesettings": {"drivers.registry", "tomltable", "places", "cardschemes"},
+    "config": {"drivers.registry", "tomltable", "issuersettings", "policysettings", "places", "lanesettings"},
     "devicewire": {"v1", "drivers.contract"},
     "agent": {"config", "tomltable", "devicewire", "v1", "drivers", "station", "rpc"},  # its deputy is a small station
     "issuersettings": {"tomltable"},

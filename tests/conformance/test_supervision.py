@@ -1,7 +1,9 @@
 """What a station is told of every device besides what it does: how its questions go, and each loss and return once."""
 
 import asyncio
+import os
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 
@@ -25,8 +27,10 @@ async def _moved(device: object) -> None:
 def test_it_tells_how_its_questions_go(info: registry.DriverInfo, kind: str, tmp_path: Path) -> None:
     """Vitals with the time of its answers while it works, never before it is up; or, never asked, it speaks."""
 
+    plug = Plug(info, kind, tmp_path)
+
     async def story() -> None:
-        plug, run = Plug(info, kind, tmp_path), Run()
+        run = Run()
         await plug.plug()
         device = build(info, plug)
         tasks = [asyncio.create_task(device.run(run.said.append))]
@@ -44,7 +48,8 @@ def test_it_tells_how_its_questions_go(info: registry.DriverInfo, kind: str, tmp
         assert not any(isinstance(said, Vitals) for said in run.said[:first])
         assert all(0 <= took_s < 2 for said in run.said if isinstance(said, Vitals) for took_s in said.took_s)
 
-    asyncio.run(story())
+    with patch.dict(os.environ, plug.environ):  # of the process that the driver starts
+        asyncio.run(story())
 
 
 def _told(info: registry.DriverInfo, said: list[DeviceReport]) -> bool:

@@ -3,9 +3,11 @@
 import asyncio
 import importlib
 import logging
+import os
 import shutil
 from collections import Counter
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 
@@ -34,6 +36,8 @@ def station_with(folder: Path, plugs: list[Plug]) -> Station:
         ((key, place),) = plug.setting.items()
         lanes.append(f'[[lane]]\nid = "{lane_id(number)}"\n[[lane.device]]\n')
         lanes.append(f'driver = "{CASES[number][0].name}"\n{key} = "{place}"\n')
+        if CASES[number][0].card_numbers == {}:
+            lanes.append('card_scheme = "shanghai-transit"\n')
     text = f"""[station]
 id = "test"
 region = "330100"
@@ -73,6 +77,7 @@ def test_each_loss_and_each_return_is_logged_once(tmp_path: Path, caplog: pytest
         for number, (info, kind) in enumerate(CASES):
             (tmp_path / lane_id(number)).mkdir()
             plugs.append(Plug(info, kind, tmp_path / lane_id(number)))
+            os.environ.update(plugs[-1].environ)
         station = station_with(tmp_path, plugs)
         running = asyncio.create_task(station.run())
         try:
@@ -82,7 +87,7 @@ def test_each_loss_and_each_return_is_logged_once(tmp_path: Path, caplog: pytest
             await asyncio.wait_for(running, 30)
             await asyncio.gather(*(plug.unplug() for plug in plugs))
 
-    with caplog.at_level(logging.INFO):
+    with caplog.at_level(logging.INFO), patch.dict(os.environ):
         asyncio.run(story())
     lines = [record.getMessage() for record in caplog.records if record.name == "gate.station.runner"]
     words = [line.split() for line in lines if " is up" in line or " is down" in line]
