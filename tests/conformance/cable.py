@@ -10,6 +10,7 @@ from typing import Any, cast
 from drivers.simulated.ports import Session
 
 PIECE_S = 0.002  # between pieces: the driver reads each by itself, and no inter-byte limit is reached
+PIECES_MAX = 50  # about: what a keyboard types is 15 kB, and has to arrive
 LATE_S = (0.1, 0.9)  # around every driver's time-out: an answer comes while the next is awaited
 KEPT = 8  # answers that an unsolicited one is taken from
 FAULTS = ("silent", "deaf", "dead", "garbled", "shortened", "pieces", "late", "wrong answer", "unsolicited")
@@ -21,6 +22,7 @@ class Cable:
     def __init__(self, chance: random.Random, head_bytes: int = 0) -> None:
         self.fault = ""
         self.of_a_person = False  # what is said now tells of one: such an answer is never said again unasked
+        self.tells_of_a_person: Callable[[bytes], bool] = lambda data: False  # the same, where a poll brings it
         self._chance = chance
         self._head_bytes = (
             head_bytes  # garbled only there, where the protocol leaves the rest to the network's checksum
@@ -74,15 +76,16 @@ class Cable:
             case "wrong answer":
                 return [(0.0, before)]
             case "unsolicited":
-                more = chance.choice(list(kept)) if kept and chance.random() < 0.5 else chance.randbytes(12)
+                more = chance.choice([*kept, chance.randbytes(12)])
                 return [(0.0, data), (0.0, more)] if chance.random() < 0.5 else [(0.0, more), (0.0, data)]
         return [(0.0, data)]
 
 
 def _in_pieces(data: bytes, chance: random.Random) -> list[tuple[float, bytes]]:
     pieces = []
+    largest = max(16, len(data) // PIECES_MAX)
     while data:
-        size = chance.randint(1, 16)
+        size = chance.randint(1, largest)
         pieces.append((PIECE_S, data[:size]))
         data = data[size:]
     return pieces
@@ -97,16 +100,17 @@ class _Mouth:
         self._before = b""
         self._kept: deque[bytes] = deque(maxlen=KEPT)
         self._waiting: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue()
+        self._gone = False
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._writer, name)
 
     def write(self, data: bytes) -> None:
         """What the device says; one answer, as a rule."""
-        if not data:
+        if not data or self._gone:
             return
         said = self._cable.said(bytes(data), self._before, self._kept)
-        if not self._cable.of_a_person:
+        if not self._cable.of_a_person and not self._cable.tells_of_a_person(bytes(data)):
             self._before = bytes(data)
             self._kept.append(self._before)
         due_s = asyncio.get_running_loop().time()
@@ -138,8 +142,8 @@ class _Mouth:
 
     def forget(self) -> None:
         """What was on its way is lost with the connection."""
+        self._gone = True
         self._cable._under_way -= self._waiting.qsize()
-        self._waiting = asyncio.Queue()
 
 
 def to_server(address: Callable[[], tuple[str, int]]) -> Session:

@@ -36,7 +36,7 @@ from drivers.simulated.relay_board import PASSED, PASSED_EXIT, RELAYS, Simulated
 from drivers.simulated.samv import SimulatedSamv
 from drivers.simulated.serial_thermometer import SimulatedThermometer
 from drivers.simulated.ssi import SimulatedSsi
-from drivers.simulated.tpw import SimulatedTpw
+from drivers.simulated.tpw import ENTRY_COUNT, EXIT_COUNT, SimulatedTpw
 from drivers.simulated.uhppote import Ask, SimulatedUhppote
 from drivers.simulated.voice_module import SimulatedVoice
 from drivers.simulated.wedge import SimulatedWedge
@@ -250,7 +250,7 @@ class PymodbusServer(Gate):
         await asyncio.gather(*filter(None, [self._serving]), return_exceptions=True)
 
     async def _written(self, function: int, start: int, address: int, count: int, regs: Any, values: Any) -> None:
-        if function != 5 or address > 2:
+        if function != 5 or address > 2 or values is None:
             return
         self._on[address] = bool(values[0])
         if values[0] and address < 2:
@@ -369,8 +369,10 @@ class Tpw(Controller):
     stays_open = True
     head_bytes = 3  # its frames have no check: a digit that changes is another count (driver.toml)
 
-    def restart(self) -> None:
-        self.device.power_cycle()
+    def __init__(self, chance: random.Random, kind: str) -> None:
+        super().__init__(chance, kind)
+        # Nothing tells an old count from the one that was asked for (driver.toml).
+        self.cable.tells_of_a_person = lambda data: data[1] in (ENTRY_COUNT, EXIT_COUNT)
 
     @property
     def is_held(self) -> bool:
@@ -449,17 +451,19 @@ class Source(Rig):
         super().__init__(chance, kind)
         self.shown: dict[Any, float] = {}
         self._numbers = itertools.count(chance.randrange(1 << 20))
+        self._one_at_a_time = asyncio.Lock()
 
     async def show(self) -> Any:
         """Present the next one; what it is."""
-        what = self.next(next(self._numbers))
-        self.shown[what] = self.now_s()
-        self.cable.of_a_person = True
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self.lies_s):
-                await self.present(what)
-        self.cable.of_a_person = False
-        return what
+        async with self._one_at_a_time:
+            what = self.next(next(self._numbers))
+            self.shown[what] = self.now_s()
+            self.cable.of_a_person = True
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self.lies_s):
+                    await self.present(what)
+            self.cable.of_a_person = False
+            return what
 
     lies_s = TOLD_S
 
@@ -517,6 +521,7 @@ class Osdp(Source):
         super().__init__(chance, kind)
         self.device = SimulatedOsdp()
         self.settings = {"baud": 115200}
+        self.cable.tells_of_a_person = lambda data: 0x50 in data[5:9]  # RAW: two bits of a number tell old from new
 
     @property
     def session(self) -> Session:

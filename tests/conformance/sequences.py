@@ -4,6 +4,7 @@ A sequence is drawn from its number: `GATE_FAULTS_FROM=N GATE_FAULTS=1` runs tha
 """
 
 import asyncio
+import functools
 import os
 import random
 from collections.abc import Callable
@@ -114,9 +115,11 @@ async def run_all(info: registry.DriverInfo, folder: Path) -> list[str]:
         async with gate:
             return await _run(info, where[seed % len(where)], seed, folder / str(seed), clock)
 
+    crashes: list[str] = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: crashes.append(str(context)))
     found = await asyncio.gather(*(one(seed) for seed in range(FIRST, FIRST + COUNT)))
     watching.cancel()
-    return [text for some in found for text in some]
+    return [text for some in found for text in some] + crashes
 
 
 async def _run(info: registry.DriverInfo, kind: str, seed: int, folder: Path, clock: Clock) -> list[str]:
@@ -250,9 +253,8 @@ async def _command(run: Sequence, name: str, direction: Direction, lifetime_s: f
         case _:
             command.answer = await run.device.end_hold()
     command.answered_s = run.clock.now_s()
-    run.note(
-        f"  {name} {direction} {command.lifetime_s:.2f} s asked at {command.asked_s - run.clock.began_s:.2f}: {command.answer}"
-    )
+    asked_s = command.asked_s - run.clock.began_s
+    run.note(f"  {name} {direction} for {command.lifetime_s:.2f} s asked at {asked_s:.2f}: {command.answer}")
     slack_s = DELIVERY_S + run.clock.late_s - late_s
     if command.answered_s - command.asked_s > command.lifetime_s + slack_s:
         run.found.append(f"{name} was answered after {command.answered_s - command.asked_s:.2f} s")
@@ -306,6 +308,7 @@ async def _again(run: Sequence, act: Callable[[], Any], done: Callable[[list[int
 
 
 async def _reads(run: Sequence, rig: Source) -> bool:
+    await asyncio.gather(*run.acting)  # one card after the other
     ends_s, late_s = run.clock.now_s() + WORKS_S, run.clock.late_s
     while run.clock.now_s() < ends_s + run.clock.late_s - late_s:
         what = await rig.show()
@@ -327,9 +330,8 @@ async def _opens(run: Sequence, gate: Gate) -> bool:
         if ended.answer is Answer.ACCEPTED:
             released = await _command(run, "release", Direction.ENTRY, wait_s + 0.8)
             if released.answer is Answer.ACCEPTED:
-                if not await run.clock.until(lambda: _moved(gate, released), BACK_S):
-                    return False
-                return await run.clock.until(lambda: not gate.is_held, WORKS_S)
+                moved = functools.partial(_moved, gate, released)
+                return await run.clock.until(moved, BACK_S) and await run.clock.until(lambda: not gate.is_held, WORKS_S)
         await asyncio.sleep(0.1)
     return False
 

@@ -1,4 +1,4 @@
-"""Random fault sequences against every turnstile driver (tests/conformance/sequences.py says what may not be)."""
+"""Random fault sequences against every turnstile driver: sequences.py says what may not be."""
 
 import asyncio
 from pathlib import Path

@@ -41,6 +41,7 @@ class TpwTurnstile(SerialTurnstile[Frame]):
         self.poll_s = float(settings["poll_ms"]) / 1000
         self._grants: dict[Direction, list[float]] = {direction: [] for direction in Direction}  # when each ends
         self._told: frozenset[Direction] | None = None  # what the board confirmed to be free; None: not known
+        self._was_told = False  # by us, since we started
         self._counts: dict[Direction, int] = {}
 
     # --- finding it ----------------------------------------------------------------------------------------------
@@ -72,7 +73,8 @@ class TpwTurnstile(SerialTurnstile[Frame]):
                 self._counts[direction] = told.count
         if told.kind == Kind.PASSING:
             self._told = freed(told)
-            self._held = self._held or self._told == frozenset(Direction)  # a hold that a killed controller left
+            # A hold that a killed controller left; later both ways may be free by two grants of ours.
+            self._held = self._held or (not self._was_told and self._told == frozenset(Direction))
         if told.kind in (Kind.MODEL, Kind.VERSION):
             return "".join(filter(str.isprintable, told.content.decode("ascii", "replace"))).strip() + " "
         return ""
@@ -117,7 +119,7 @@ class TpwTurnstile(SerialTurnstile[Frame]):
         return frozenset(direction for direction in Direction if self._held or self._grants[direction])
 
     async def _tell(self, sent: Sent | None = None) -> Answer:
-        wanted, self._told = self._wanted(), None
+        wanted, self._told, self._was_told = self._wanted(), None, True
         command = self._bytes(passing(wanted))
         outcome = await self._ask(command, (DONE, FAILED).__contains__, sent, urgent=True)
         if outcome == FAILED:
