@@ -19,6 +19,7 @@ from drivers.simulated.samv import plug_at
 
 TICK_S = 0.002
 INPUTS = OUTPUTS = 8
+_POLL, _ID = b"\x60", b"\x61"  # a panel that begins anew asks who it is, and polls when it knows
 _TEMPORARY_ON, _PERMANENT_OFF, _PERMANENT_ON = 5, (1, 3), (2, 4)
 
 
@@ -72,6 +73,7 @@ class SimulatedOsdp:
         self.outputs: list[tuple[int, int, int]] = []  # output, control code, timer in 100 ms units
         self.held: set[int] = set()  # outputs that are on until further notice
         self.lose = False
+        self._is_new = False  # a panel that has asked who we are and has not polled yet
         self.sessions = 0  # how often the device was switched on
         self._released = asyncio.Event()
         self._device: Any = None
@@ -171,11 +173,20 @@ class SimulatedOsdp:
             if self._channel is channel:
                 self._device = self._channel = None
 
-    @staticmethod
-    async def _listen(reader: asyncio.StreamReader, channel: _Channel) -> None:
+    async def _listen(self, reader: asyncio.StreamReader, channel: _Channel) -> None:
         with contextlib.suppress(OSError):
             while data := await reader.read(4096):
                 channel.inbox += data
+                self._notice(data.lstrip(b"\xff"))
+
+    def _notice(self, frame: bytes) -> None:
+        if frame[:2] != bytes([0x53, self.address]):
+            return
+        if frame[5:6] == _ID:
+            self._is_new = True
+        elif self._is_new and frame[5:6] == _POLL:
+            self._is_new = False
+            self._tell_inputs()
 
 
 def simulated(unit: str, scbk_file: str) -> SimulatedOsdp:

@@ -125,6 +125,7 @@ class Gate(Rig):
         self.opened: list[Opening] = []
         self.closed_s: list[float] = []  # a command closed what stood open
         self.walked: list[Opening] = []  # people
+        self._one_at_a_time = asyncio.Lock()
         self.burns = False
 
     def note(self, direction: Direction) -> None:
@@ -140,11 +141,12 @@ class Gate(Rig):
         self.burns = active
 
     async def walk(self, direction: Direction) -> None:
-        """One person goes through, released or not."""
-        self.walked.append(Opening(direction, self.now_s()))
-        self.cable.of_a_person = True
-        await self._pass(direction)
-        self.cable.of_a_person = False
+        """One person goes through, released or not, one after the other."""
+        async with self._one_at_a_time:
+            self.walked.append(Opening(direction, self.now_s()))
+            self.cable.of_a_person = True
+            await self._pass(direction)
+            self.cable.of_a_person = False
 
     async def _pass(self, direction: Direction) -> None:
         raise NotImplementedError

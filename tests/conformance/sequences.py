@@ -25,6 +25,7 @@ FAULTS_EACH = 3
 FAULT_S = (0.05, 1.1)  # from less than one poll to longer than every time-out
 RESTART_S = 0.15  # without power
 WORKS_S = 3.0  # after it is up: a UHPPOTE release over UDP looks first, a scanner's code comes when it is shown
+QUIET_S = 0.3  # three polls: everybody who walked before was told
 ANSWERED_S = 6.0  # a command without a lifetime: two doors, each asked after a silent line, in turn
 LEFT_S = (0.02, 0.3, 1.0, 2.0)  # what a release may live longer than its device keeps it
 # The device acts when its loop gets to the bytes: they were on their way when the command was answered.
@@ -344,6 +345,8 @@ def _moved(gate: Gate, released: Command) -> bool:
 async def _counts(run: Sequence, gate: Gate) -> bool:
     if not gate.tells:
         return True
+    await asyncio.gather(*run.acting)  # who walks there now may still be told
+    await run.clock.until(lambda: False, QUIET_S)
     before = sum(isinstance(one, Passed) for _, one in run.said)
     await gate.walk(Direction.ENTRY)
     return await run.clock.until(lambda: sum(isinstance(one, Passed) for _, one in run.said) > before, BACK_S)
