@@ -20,6 +20,7 @@ from drivers.simulated.samv import plug_at
 TICK_S = 0.002
 INPUTS = OUTPUTS = 8
 _POLL, _ID = b"\x60", b"\x61"  # a panel that begins anew asks who it is, and polls when it knows
+_SECURE = 0x08  # in a frame's control byte: a security block, its length first, stands before the code
 _TEMPORARY_ON, _PERMANENT_OFF, _PERMANENT_ON = 5, (1, 3), (2, 4)
 
 
@@ -180,11 +181,12 @@ class SimulatedOsdp:
                 self._notice(data.lstrip(b"\xff"))
 
     def _notice(self, frame: bytes) -> None:
-        if frame[:2] != bytes([0x53, self.address]):
+        if len(frame) < 8 or frame[:2] != bytes([0x53, self.address]):
             return
-        if frame[5:6] == _ID:
+        code = frame[5 + (frame[5] if frame[4] & _SECURE else 0) :][:1]
+        if code == _ID:
             self._is_new = True
-        elif self._is_new and frame[5:6] == _POLL:
+        elif self._is_new and code == _POLL:
             self._is_new = False
             self._tell_inputs()
 

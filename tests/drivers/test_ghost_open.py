@@ -178,7 +178,9 @@ async def cut(found: list[Actuator], chance: random.Random) -> list[str]:
     # A kernel that keeps a command repeats it at doubling intervals: the next one is due within the length of the cut.
     await asyncio.sleep(cut_s + 0.5)
     TOLD.update(await asyncio.gather(*around, *midst))
-    return [f"{'near' if near else 'far'} end cut for {cut_s:.2f} s: {ghost}" for one in found for ghost in one.ghosts()]
+    return [
+        f"{'near' if near else 'far'} end cut for {cut_s:.2f} s: {ghost}" for one in found for ghost in one.ghosts()
+    ]
 
 
 @pytest.mark.root
