@@ -41,10 +41,12 @@ class Source(Rig):
         self.shown: dict[Any, float] = {}
         self._numbers = itertools.count(chance.randrange(1 << 20))
         self._one_at_a_time = asyncio.Lock()
+        self.calmly = False
 
-    async def show(self) -> Any:
-        """Present the next one; what it is."""
+    async def show(self, calmly: bool = False) -> Any:
+        """Present the next one, `calmly` or as passengers do; what it is."""
         async with self._one_at_a_time:
+            self.calmly = calmly
             what = self.next(next(self._numbers))
             self.shown[what] = self.now_s()
             self.cable.of_a_person = True
@@ -94,8 +96,8 @@ class Samv(Source):
         return card_text(" ", name="测试", number=f"{number:018d}")
 
     async def present(self, what: Any) -> None:
-        self.device.present(what, pulled_early=self.chance.random() < 0.2)
-        await asyncio.sleep(self.chance.uniform(*LIES_S))
+        self.device.present(what, pulled_early=not self.calmly and self.chance.random() < 0.2)
+        await asyncio.sleep(LIES_S[1] if self.calmly else self.chance.uniform(*LIES_S))
         self.device.remove()
 
     @staticmethod

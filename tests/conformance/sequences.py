@@ -323,7 +323,7 @@ async def _reads(run: Sequence, rig: Source) -> bool:
     await asyncio.gather(*run.acting)  # one card after the other
     ends_s, late_s = run.clock.now_s() + WORKS_S, run.clock.late_s
     while run.clock.now_s() < ends_s + run.clock.late_s - late_s:
-        what = await rig.show()
+        what = await rig.show(calmly=True)
 
         def told(what: Any = what) -> bool:
             return any(rig.what(report) == what for _, report in run.said)
