@@ -104,7 +104,7 @@ class Board(Gate):
         # Modbus TCP has no check of its own: the network's sees to the rest of the frame.
         self.cable = Cable(chance, 4 if self.framing == "tcp" else 0)
         if self.framing == "rtu":  # its frames have no number: an old look again is taken for the new one (driver.toml)
-            self.cable.tells_of_a_person = lambda data: data[1] == 2
+            self.cable.tells_of_a_person = lambda data: data[1] == 2 or data[1] > 0x80
         self.settings = {"framing": self.framing, "baud": 115200, "timeout_ms": 200, "release_coil": first}
         self.settings |= {"hold_coil": first + 2, "release_exit_coil": first + 1}
         self.settings |= {"passed_input": PASSED, "passed_exit_input": PASSED_EXIT}

@@ -89,6 +89,27 @@ def test_a_unit_that_failed_in_the_act_has_not_refused(tmp_path: Path) -> None:
     asyncio.run(story())
 
 
+def test_an_exception_while_the_relay_is_closed_is_no_refusal(tmp_path: Path) -> None:
+    """On RTU an older command's exception comes as this one's answer: the relay closed, so it is Unknown."""
+
+    async def story() -> None:
+        async with ours(tmp_path, "rtu", pulse="board", pulse_ms=500) as (one, board, _):
+            write = board._write
+
+            def act_and_refuse(address: int, value: int) -> None:
+                write(address, value)
+                raise _ModbusError(2)
+
+            board._write = act_and_refuse  # type: ignore[method-assign]
+            assert await one.device.release(ENTRY, 5.0) is Answer.UNKNOWN
+            board._write = write  # type: ignore[method-assign]
+            board.knobs.exception = 2
+            await one.until(lambda: not board.coils[0])
+            assert await one.device.release(ENTRY, 5.0) is Answer.REFUSED
+
+    asyncio.run(story())
+
+
 def test_a_pulse_that_was_taken_for_known_once_is_tried_anew_when_it_is_refused(tmp_path: Path) -> None:
     """A wrong answer made a board without pulses look like one with them: the next release opens."""
 
