@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from drivers.contract import Answer, CodeReport, Direction, Emergency
+from drivers.contract import Answer, CodeReport, Direction, Emergency, Passed
 from drivers.readers.osdp.line import Channel, Traffic
 from drivers.readers.osdp.panel import Member, Panel
 from drivers.scanners.wedge.codec import encode, strokes
@@ -67,6 +67,23 @@ def test_two_grants_of_ours_are_no_hold_of_a_killed_controller(tmp_path: Path) -
             await port.plug()
             await one.up(2)
             await one.until(lambda: gate.passing == b"00", 2.0)
+
+    asyncio.run(story())
+
+
+def test_a_passage_of_before_does_not_use_up_the_next_grant(tmp_path: Path) -> None:
+    """Somebody was counted while the line was silent; who is released right after it finds the way free."""
+
+    async def story() -> None:
+        async with gated("tpw-321asp", "tcp", tmp_path, poll_ms=1000) as (one, gate, _):
+            gate.knobs.silent = True
+            assert await one.device.release(ENTRY, 0.1) is Answer.UNKNOWN
+            gate.knobs.silent = False
+            gate.counts[ENTRY] += 1
+            assert await one.device.release(ENTRY, 3.0) is Answer.ACCEPTED
+            await one.reported(Passed(ENTRY))
+            await asyncio.sleep(1.2)  # a look and more: the grant is to outlive it
+            assert gate.is_free(ENTRY)
 
     asyncio.run(story())
 

@@ -41,6 +41,7 @@ class TpwTurnstile(SerialTurnstile[Frame]):
         self.poll_s = float(settings["poll_ms"]) / 1000
         self._grants: dict[Direction, list[float]] = {direction: [] for direction in Direction}  # when each ends
         self._told: frozenset[Direction] | None = None  # what the board confirmed to be free; None: not known
+        self._report: ReportSink = lambda report: None
         self._was_told = False  # by us, since we started
         self._counts: dict[Direction, int] = {}
 
@@ -48,7 +49,7 @@ class TpwTurnstile(SerialTurnstile[Frame]):
 
     async def _greet(self, report: ReportSink) -> str:
         """The handshake: FF both ways, then one parameter for each FF of ours."""
-        self._counts, self._told = {}, None
+        self._report, self._counts, self._told = report, {}, None
         detail = ""
         # A board that the line left in an earlier handshake goes on with it.
         told = await self._ask(self._bytes(CONNECT), lambda frame: frame == CONNECT or frame.kind in PARAMETERS)
@@ -82,7 +83,7 @@ class TpwTurnstile(SerialTurnstile[Frame]):
     # --- looking -------------------------------------------------------------------------------------------------
 
     async def _fence(self) -> None:
-        await self._count(Direction.ENTRY)
+        await self._take_counts()  # who passed before the next grant does not use it up
 
     async def _count(self, direction: Direction) -> int:
         def wanted(frame: Frame) -> bool:
@@ -92,13 +93,16 @@ class TpwTurnstile(SerialTurnstile[Frame]):
         told = await self._ask(question, wanted, thanks=lambda told: self._bytes(DONE))
         return told.count or 0
 
-    async def _look(self, report: ReportSink) -> None:
+    async def _take_counts(self) -> None:
         for direction in Direction:
             before, now = self._counts.get(direction), await self._count(direction)
             self._counts[direction] = now
             for passed in counted(direction, before, now):
-                report(passed)
+                self._report(passed)
                 del self._grants[direction][:1]
+
+    async def _look(self, report: ReportSink) -> None:
+        await self._take_counts()
         self._expire()
         if self._told != self._wanted():
             await self._tell()
