@@ -87,6 +87,7 @@ soak: setup-test ## the demonstration station for HOURS (default 0.5)
 	$(BIN)/gate demo --seconds $$($(BIN)/python -c 'print(int(float("$(or $(HOURS),0.5)") * 3600))')
 	GATE_KILLS=300 $(BIN)/python -m pytest tests/sync -k kill
 	GATE_CUTS=200 $(BIN)/python -m pytest tests/drivers/test_ghost_open.py tests/agent/test_cuts.py tests/agent/test_deputy_cuts.py
+	GATE_FAULTS=1000 $(BIN)/python -m pytest -n 2 tests/conformance -k no_fault_of_a_night
 
 conformance: setup-test ## CertLogic's suites, which tests prove which requirement, and the suite every driver must pass
 	@proven=0; $(BIN)/python -m tests.support.requirements || proven=$$?; \

@@ -22,6 +22,8 @@ INPUTS = OUTPUTS = 8
 READERS, LEDS = 2, 3
 _DARK = (0, 0, 0)
 _SET_TEMPORARY = 2  # of a lamp; 1 ends the temporary state
+_POLL, _ID = b"\x60", b"\x61"  # a panel that begins anew asks who it is, and polls when it knows
+_SECURE = 0x08  # in a frame's control byte: a security block, its length first, stands before the code
 _TEMPORARY_ON, _PERMANENT_OFF, _PERMANENT_ON = 5, (1, 3), (2, 4)
 
 
@@ -82,6 +84,7 @@ class SimulatedOsdp:
             0.0,
         )  # and until when it holds, by the loop's clock
         self.lose = False
+        self._is_new = False  # a panel that has asked who we are and has not polled yet
         self.sessions = 0  # how often the device was switched on
         self._released = asyncio.Event()
         self._device: Any = None
@@ -202,11 +205,21 @@ class SimulatedOsdp:
             if self._channel is channel:
                 self._device = self._channel = None
 
-    @staticmethod
-    async def _listen(reader: asyncio.StreamReader, channel: _Channel) -> None:
+    async def _listen(self, reader: asyncio.StreamReader, channel: _Channel) -> None:
         with contextlib.suppress(OSError):
             while data := await reader.read(4096):
                 channel.inbox += data
+                self._notice(data.lstrip(b"\xff"))
+
+    def _notice(self, frame: bytes) -> None:
+        if len(frame) < 8 or frame[:2] != bytes([0x53, self.address]):
+            return
+        code = frame[5 + (frame[5] if frame[4] & _SECURE else 0) :][:1]
+        if code == _ID:
+            self._is_new = True
+        elif self._is_new and code == _POLL:
+            self._is_new = False
+            self._tell_inputs()
 
 
 def simulated(unit: str, scbk_file: str) -> SimulatedOsdp:

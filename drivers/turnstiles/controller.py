@@ -72,6 +72,7 @@ class SerialTurnstile(Generic[Frame]):
         self._wire: Wire | None = None
         self._vitals = VitalSigns()
         self._mine = asyncio.Lock()  # one command or look of this unit at a time
+        self._holding = asyncio.Lock()  # one hold, or end of one, after the other
         self._stir = asyncio.Event()
         self._cut_by: PortError | None = None
         self._waits: tuple[Callable[[Frame], bool], asyncio.Future[Frame]] | None = None
@@ -143,21 +144,26 @@ class SerialTurnstile(Generic[Frame]):
 
     async def hold_open(self) -> Answer:
         """Hold the barrier open."""
-        before, self._held = self._held, True
-        answer = await self._command(lambda said: self._hold(True, said), Sent())
-        if answer is Answer.REFUSED:
-            self._held = before
-        return answer
+        async with self._holding:
+            before = self._held
+            answer = await self._command(lambda said: self._set_held(True, said), Sent())
+            if answer is Answer.REFUSED:
+                self._held = before
+            return answer
 
     async def end_hold(self) -> Answer:
         """End a hold of ours. Of no other: these controllers do not tell an emergency opening from a hold."""
-        if not self._held:
-            return Answer.ACCEPTED
-        self._held = False
-        answer = await self._command(lambda said: self._hold(False, said), Sent())
-        if answer is not Answer.ACCEPTED:
-            self._held = True
-        return answer
+        async with self._holding:  # who asks a second time may not hear of an end that is only on its way
+            if not self._held:
+                return Answer.ACCEPTED
+            answer = await self._command(lambda said: self._set_held(False, said), Sent())
+            if answer is not Answer.ACCEPTED:
+                self._held = True
+            return answer
+
+    async def _set_held(self, on: bool, sent: Sent) -> Answer:
+        self._held = on
+        return await self._hold(on, sent)
 
     async def _command(self, act: Act, said: Sent) -> Answer:
         try:

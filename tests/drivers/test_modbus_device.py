@@ -141,7 +141,7 @@ def test_a_refusal_is_a_refusal(tmp_path: Path) -> None:
 
     async def story() -> None:
         async with ours(tmp_path, "tcp") as (bench, board, _):
-            board.knobs.exception = 4
+            board.knobs.exception = 3
             assert await bench.device.release(Direction.ENTRY, 2.0) is Answer.REFUSED
             assert board.releases == []
 

@@ -9,6 +9,7 @@ import ctypes
 import enum
 import importlib
 import secrets
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -86,6 +87,7 @@ class Member:
     said: DeviceFault | None = None
     up: bool = False
     inputs_asked: bool = False
+    inputs_asked_s: float = 0.0
     inputs_refused: bool = False  # it does not answer the question for its inputs, so it is not asked again
     shows: list[dict[str, int]] = field(default_factory=list)  # what its lamp is still to be told: the newest only
 
@@ -182,15 +184,16 @@ class Panel:
 
     def _complete(self, member: Member, command: int, status: int) -> None:
         lib = self._library
-        if command == lib.CMD_STATUS and status != lib.COMPLETION_OK:
-            member.inputs_refused = True
         known = self._channel.traffic[member.address]
+        if command == lib.CMD_STATUS and status != lib.COMPLETION_OK:
+            member.inputs_refused = known.nak_s >= member.inputs_asked_s
+            member.inputs_asked = member.inputs_refused  # an answer that was lost is no refusal
         if command == lib.CMD_LED and status != lib.COMPLETION_OK and known.nak_s >= known.sent_s:
             member.hear(LampRefused())
         order = self._channel.orders.get(member.address)
         if command != lib.CMD_OUTPUT or order is None or order.sent_s is None:
             return
-        refused = self._channel.traffic[member.address].nak_s >= order.sent_s
+        refused = known.nak_s >= order.sent_s
         if status == lib.COMPLETION_OK or refused:
             del self._channel.orders[member.address]
             member.settle(order, Answer.REFUSED if refused else Answer.ACCEPTED)
@@ -235,7 +238,7 @@ class Panel:
     def _ask_inputs(self, index: int, member: Member) -> None:
         if not member.wants_inputs or member.inputs_asked or member.inputs_refused:
             return
-        member.inputs_asked = True
+        member.inputs_asked, member.inputs_asked_s = True, time.monotonic()
         lib = self._library
         question = {"command": lib.CMD_STATUS, "type": lib.STATUS_REPORT_INPUT, "report": b""}
         self._control.submit_command(index, question)
@@ -301,7 +304,8 @@ class Panel:
         late = []
         for member in self._members:
             order = self._channel.orders.get(member.address)
-            if order and now_s >= (order.ends_s if order.sent_s is None else order.sent_s + ANSWER_S):
+            # Sent or not: after its lifetime the kernel may not deliver it any more, so its port must close then.
+            if order and now_s >= min(order.ends_s, float("inf") if order.sent_s is None else order.sent_s + ANSWER_S):
                 del self._channel.orders[member.address]
                 self._enter(member, _State.LEAVING, now_s)
                 late.append((member, order))

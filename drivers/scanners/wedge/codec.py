@@ -63,6 +63,15 @@ class Events:
     def __init__(self) -> None:
         self._buffer = b""
 
+    @property
+    def partial(self) -> bool:
+        """Whether a part of an event waits for its rest."""
+        return bool(self._buffer)
+
+    def drop(self) -> None:
+        """Forget that part: the rest of an event does not come later, and everything after would be cut wrongly."""
+        self._buffer = b""
+
     def feed(self, data: bytes) -> list[Event]:
         """Take bytes in any portions; the events that are complete. Raises NotInputError."""
         data = self._buffer + data
@@ -99,12 +108,16 @@ class Typing:
         if event.value != PRESSED:
             return None
         if event.code in self._end_keys:
-            return self.silence()
+            return self._end()
         self._press(event.code)
         return None
 
     def silence(self) -> CodeReport | Unread | None:
-        """Nothing was typed for long, or the last key: what is there is a whole code."""
+        """Nothing was typed for long: what is there is a whole code, and no scanner keeps a key down so long."""
+        self._held.clear()
+        return self._end()
+
+    def _end(self) -> CodeReport | Unread | None:
         text, lost = bytes(self._text), self._lost
         self._text.clear()
         self._lost = False
@@ -116,8 +129,8 @@ class Typing:
 
     @property
     def partial(self) -> bool:
-        """Whether a code has begun."""
-        return bool(self._text) or self._lost
+        """Whether a code has begun, or a key is down."""
+        return bool(self._text) or self._lost or bool(self._held)
 
     def _press(self, code: int) -> None:
         if code == _CAPS_LOCK:

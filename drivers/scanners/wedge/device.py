@@ -44,8 +44,9 @@ class WedgeScanner(Reopening):
         events, typing = Events(), Typing(self._end_keys)
         self.say_up(report, "" if self._grabbed else "not grabbed: its keys reach other programs too")
         while True:
-            data = await link.read(self._idle_s if typing.partial else IDLE_READ_S)
+            data = await link.read(self._idle_s if typing.partial or events.partial else IDLE_READ_S)
             if not data:
+                events.drop()
                 self._say(typing.silence(), report)
                 continue
             try:

@@ -33,8 +33,9 @@ PATIENCE_S = 0.03
 GIVE_WAY_S = 0.01  # how late a release may be because of it
 _WRITES = (5, 16)  # FC05, FC10
 _IDENTITY_OBJECTS = 3  # VendorName, ProductCode, MajorMinorRevision: the basic ones of the Modbus specification 6.21
-# Modbus exceptions after which the unit may act all the same: 05 it goes on working, 0B the gateway heard nothing.
-_MAY_ACT = (0x05, 0x0B)
+# Modbus exceptions after which the unit may act, or did: 04 it failed in the act, 05 it goes on working, 0B the gateway
+# heard nothing.
+_MAY_ACT = (0x04, 0x05, 0x0B)
 
 
 class NoAnswerError(Exception):

@@ -133,11 +133,23 @@ class ModbusTurnstile:
                 if length_s < PULSE_UNIT_S:
                     return Answer.REFUSED
             await self._relays.pulse(bus, relay, length_s, said, owe=self._map.potential)
-        except (RefusedError, PortError):
-            return Answer.REFUSED  # it did not act, or nothing was sent
+        except RefusedError:
+            return await self._confirm_refusal(bus, relay)
+        except PortError:
+            return Answer.REFUSED  # nothing was sent
         except NoAnswerError:
             return await self._read_back(bus, relay) if said.was else Answer.REFUSED
         return Answer.ACCEPTED
+
+    async def _confirm_refusal(self, bus: Bus, relay: int) -> Answer:
+        """RTU frames have no number: an older command's exception looks like this one's. A closed relay tells."""
+        try:
+            bits = await bus.read_inputs(self._unit, relay, 1, coils=True)
+        except RefusedError:  # a board whose coils cannot be read
+            return Answer.REFUSED
+        except (NoAnswerError, GaveWayError, PortError):
+            return Answer.UNKNOWN
+        return Answer.UNKNOWN if bits[0] else Answer.REFUSED
 
     async def _read_back(self, bus: Bus, relay: int) -> Answer:
         """The command timed out: the relay seen closed proves that it acted, anything else proves nothing."""

@@ -37,6 +37,7 @@ class Relays:
     def __init__(self, board: BoardMap, pulse: str, unit: Callable[[], Unit]) -> None:
         self._map = board
         self._pulse = pulse  # auto until the first pulse tells
+        self._certain = pulse == "board"  # as it is set; what a pulse told may have been another command's answer
         self._unit = unit
         self._owed: dict[int, float] = {}  # relays that we have to switch off, and when
 
@@ -57,7 +58,7 @@ class Relays:
         try:
             await bus.write(self._unit(), self._map.timed_pulse(relay, length_s), sent)
         except RefusedError as error:
-            if self._pulse == "board" or error.code not in _NO_SUCH:
+            if self._certain or error.code not in _NO_SUCH:
                 raise
             self._pulse, sent.was = "coil", False  # refused means: it certainly did not act
             return False

@@ -41,13 +41,15 @@ class TpwTurnstile(SerialTurnstile[Frame]):
         self.poll_s = float(settings["poll_ms"]) / 1000
         self._grants: dict[Direction, list[float]] = {direction: [] for direction in Direction}  # when each ends
         self._told: frozenset[Direction] | None = None  # what the board confirmed to be free; None: not known
+        self._report: ReportSink = lambda report: None
+        self._was_told = False  # by us, since we started
         self._counts: dict[Direction, int] = {}
 
     # --- finding it ----------------------------------------------------------------------------------------------
 
     async def _greet(self, report: ReportSink) -> str:
         """The handshake: FF both ways, then one parameter for each FF of ours."""
-        self._counts, self._told = {}, None
+        self._report, self._counts, self._told = report, {}, None
         detail = ""
         # A board that the line left in an earlier handshake goes on with it.
         told = await self._ask(self._bytes(CONNECT), lambda frame: frame == CONNECT or frame.kind in PARAMETERS)
@@ -72,7 +74,8 @@ class TpwTurnstile(SerialTurnstile[Frame]):
                 self._counts[direction] = told.count
         if told.kind == Kind.PASSING:
             self._told = freed(told)
-            self._held = self._held or self._told == frozenset(Direction)  # a hold that a killed controller left
+            # A hold that a killed controller left; later both ways may be free by two grants of ours.
+            self._held = self._held or (not self._was_told and self._told == frozenset(Direction))
         if told.kind in (Kind.MODEL, Kind.VERSION):
             return "".join(filter(str.isprintable, told.content.decode("ascii", "replace"))).strip() + " "
         return ""
@@ -80,7 +83,7 @@ class TpwTurnstile(SerialTurnstile[Frame]):
     # --- looking -------------------------------------------------------------------------------------------------
 
     async def _fence(self) -> None:
-        await self._count(Direction.ENTRY)
+        await self._take_counts()  # who passed before the next grant does not use it up
 
     async def _count(self, direction: Direction) -> int:
         def wanted(frame: Frame) -> bool:
@@ -90,13 +93,16 @@ class TpwTurnstile(SerialTurnstile[Frame]):
         told = await self._ask(question, wanted, thanks=lambda told: self._bytes(DONE))
         return told.count or 0
 
-    async def _look(self, report: ReportSink) -> None:
+    async def _take_counts(self) -> None:
         for direction in Direction:
             before, now = self._counts.get(direction), await self._count(direction)
             self._counts[direction] = now
             for passed in counted(direction, before, now):
-                report(passed)
+                self._report(passed)
                 del self._grants[direction][:1]
+
+    async def _look(self, report: ReportSink) -> None:
+        await self._take_counts()
         self._expire()
         if self._told != self._wanted():
             await self._tell()
@@ -117,7 +123,7 @@ class TpwTurnstile(SerialTurnstile[Frame]):
         return frozenset(direction for direction in Direction if self._held or self._grants[direction])
 
     async def _tell(self, sent: Sent | None = None) -> Answer:
-        wanted, self._told = self._wanted(), None
+        wanted, self._told, self._was_told = self._wanted(), None, True
         command = self._bytes(passing(wanted))
         outcome = await self._ask(command, (DONE, FAILED).__contains__, sent, urgent=True)
         if outcome == FAILED:

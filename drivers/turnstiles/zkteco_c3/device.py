@@ -33,6 +33,7 @@ class C3Turnstile:
         self._said: DeviceFault | None = None
         self._held = False  # by us
         self._emergency = False
+        self._holding = asyncio.Lock()  # one hold, or end of one, after the other
         self._moving = asyncio.Lock()  # one command of this turnstile at a time
 
     async def run(self, report: ReportSink) -> None:
@@ -109,23 +110,25 @@ class C3Turnstile:
 
     async def hold_open(self) -> Answer:
         """Hold every door of the turnstile open."""
-        before, self._held = self._held, True
-        answer = await self._move_all(HELD)
-        if answer is Answer.REFUSED:
-            self._held = before
-        return answer
+        async with self._holding:
+            before, self._held = self._held, True
+            answer = await self._move_all(HELD)
+            if answer is Answer.REFUSED:
+                self._held = before
+            return answer
 
     async def end_hold(self) -> Answer:
         """End a hold of ours, and of no other: the panel does not tell one from an opening by a linked fire input."""
-        if self._emergency:
-            return Answer.REFUSED
-        if not self._held:
-            return Answer.ACCEPTED
-        self._held = False
-        answer = await self._move_all(CLOSED)
-        if answer is not Answer.ACCEPTED:
-            self._held = True
-        return answer
+        async with self._holding:  # who asks a second time may not hear of an end that is only on its way
+            if self._emergency:
+                return Answer.REFUSED
+            if not self._held:
+                return Answer.ACCEPTED
+            self._held = False
+            answer = await self._move_all(CLOSED)
+            if answer is not Answer.ACCEPTED:
+                self._held = True
+            return answer
 
     @property
     def _doors(self) -> list[int]:
