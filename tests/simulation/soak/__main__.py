@@ -15,7 +15,7 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--lanes", type=int, default=48)
     parser.add_argument("--per-s", type=float, default=50.0, help="passages a second, all lanes together")
-    parser.add_argument("--window-s", type=float, default=30.0, help="of the windows without and with faults")
+    parser.add_argument("--window-s", type=float, default=50.0, help="of the windows without and with faults")
     parser.add_argument("--faulty", type=int, default=12, help="lanes that fail in a window with faults")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--keep", type=Path, help="folder for the station's files, kept")

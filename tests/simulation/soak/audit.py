@@ -75,8 +75,8 @@ def _lane(done: Audit, lane: str, ledger: Mapping[str, Any], records: Sequence[P
 def _openings(
     done: Audit, lane: str, openings: Sequence[float], records: Sequence[PassageRecord], within_s: float
 ) -> dict[str, float]:
-    """Each opening's own grant, by the record's id; the oldest that could have caused it."""
-    grants = [record for record in records if record.verdict == "GRANT"]
+    """Each opening's own grant, by the record's id: the latest before it, since a grant opens at once or never."""
+    grants = [record for record in reversed(records) if record.verdict == "GRANT"]
     taken: dict[str, float] = {}
     for opening in openings:
         free = (
@@ -143,7 +143,7 @@ def _troubled(
 def _counted(
     done: Audit,
     lane: str,
-    visits: Sequence[PassageRecord],
+    visits: Sequence[Mapping[str, Any]],
     records: Sequence[PassageRecord],
     faults: Sequence[Mapping[str, Any]],
 ) -> None:
@@ -156,7 +156,7 @@ def _counted(
         if record.outcome in ("INTRUDED", "TAILGATED"):
             at_s = record.started_utc_s
             if not any(fault["from"] <= at_s <= fault["to"] + RECOVERY_S for fault in faults):
-                done.wrong(lane, at_s, f"{record['outcome']} and no fault")
+                done.wrong(lane, at_s, f"{record.outcome} and no fault")
     done.counts["passages counted"] += counted
 
 

@@ -95,15 +95,17 @@ def turned(target: object, **values: object) -> Trouble:
 
 
 def _board_troubles(board: SimulatedRelayBoard) -> dict[str, Trouble]:
-    def rest() -> None:
+    stick, loosen = turned(board.knobs, stuck_passage=True)
+
+    def free() -> None:
+        loosen()
         board.inputs[PASSED] = False
 
-    stick, loosen = turned(board.knobs, stuck_passage=True)
     return {
         "mute": turned(board.knobs, silent=True),
         "answer lost": turned(board.knobs, lose_answer=True),
         "exception 4": turned(board.knobs, exception=4),
-        "passage contact stuck": (stick, lambda: (loosen(), rest())[0]),
+        "passage contact stuck": (stick, free),
         "not ready": (lambda: board.set_ready(False), lambda: board.set_ready(True)),
     }
 

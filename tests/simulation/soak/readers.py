@@ -48,10 +48,11 @@ def samv(kind: str, path: Path) -> Reader:
     knobs = made.knobs
     knobs.answer_s = _ANSWER_S
     port, cable = plugged(kind, path, made.session)
+    broken = dict.fromkeys((Command.FIND, Command.STATUS), StatusWord.SELF_TEST_FAILED)
     troubles = {
         "mute": turned(knobs, silent=True),
         "wrong checksums": turned(knobs, bad_checksum=True),
-        "self-test failed": turned(knobs, force=dict.fromkeys((Command.FIND, Command.STATUS), StatusWord.SELF_TEST_FAILED)),
+        "self-test failed": turned(knobs, force=broken),
     }
     place = Place(port, cable, 'driver = "samv"\npoll_interval_ms = 50\n', troubles)
     return Reader(place, lambda person: made.present(person.card()), by_code=False, take_away=made.remove)

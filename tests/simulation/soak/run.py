@@ -1,4 +1,4 @@
-"""One soak: the station's process, the yards' processes, far lanes' agents; windows are timed by the station's metrics."""
+"""One soak: the processes of the station, the yards and far lanes' agents; its own metrics tell p99."""
 
 import asyncio
 import contextlib
@@ -68,7 +68,7 @@ class Found:
     faults: Counter[str]
     windows: list[Window] = field(default_factory=list)
     pairs: list[tuple[float, float]] = field(default_factory=list)  # p99 in ms, without faults and with
-    seconds: float = 0.0
+    seconds: float = 0.0  # in which people came
 
     @property
     def good(self) -> bool:
@@ -78,7 +78,7 @@ class Found:
 
 async def soak(settings: Settings, folder: Path) -> Found:
     """Run one."""
-    plan = Plan(**{key: value for key, value in asdict(settings).items()}, folder=str(folder))
+    plan = Plan(**asdict(settings), folder=str(folder))
     publish_feeds(folder / "feeds", everybody(plan.seed))
     async with contextlib.AsyncExitStack() as stack:
         yards = [await stack.enter_async_context(_yard(replace(plan, number=n))) for n in range(plan.yards)]
@@ -178,9 +178,7 @@ async def _end(process: asyncio.subprocess.Process) -> None:
 # --- windows -------------------------------------------------------------------------------------------------------
 
 
-async def _windows(
-    plan: Plan, yards: Sequence[YardProcess], pid: int, metrics: str
-) -> tuple[list[Window], float]:
+async def _windows(plan: Plan, yards: Sequence[YardProcess], pid: int, metrics: str) -> tuple[list[Window], float]:
     """Let people walk, and look at the metrics where each window's measured part begins and ends."""
     starts_s = time.time() + 1.0
     working = [asyncio.create_task(yard.work(starts_s)) for yard in yards]
@@ -194,7 +192,7 @@ async def _windows(
         between = {lane: since(now, before.get(lane, {})) for lane, now in after.items()}
         windows.append(Window(number, between, 100 * (_cpu_s(pid) - cpu_s) / spent_s))
     await asyncio.gather(*working)
-    seconds = time.time() - starts_s
+    seconds = plan.windows * plan.window_s - plan.quiet_s
     await asyncio.sleep(JOURNAL_S)
     return windows, seconds
 

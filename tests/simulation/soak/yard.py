@@ -9,7 +9,7 @@ import json
 import random
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from itertools import cycle
@@ -18,6 +18,7 @@ from typing import Any
 
 from gate.feed.records import CredentialStatus
 from gate.sim.people import Person, make_people
+from tests.simulation.soak.gates import Place, turned
 from tests.simulation.soak.lanes import Lane, lane_id, make_lane
 
 PEOPLE = 20_000  # nobody comes again before anti-passback has forgotten them (120 s) at 50 a second
@@ -30,7 +31,7 @@ WALK_S = (0.05, 0.2)
 SEEN_S = 0.08  # until the turnstile's next look has told the passage (50 ms)
 REST_S = 5.5  # after a visit that a fault may have met: older grants have lapsed
 FAULT_S, GAP_S = (0.4, 4.0), (0.5, 2.5)
-CABLE = {
+CABLE: Mapping[str, Mapping[str, object]] = {
     "silent": {"silent": True},
     "late": {"late_ms": 700},
     "garbled": {"garbled_every": 2},
@@ -67,6 +68,11 @@ class Plan:
         """So long before a window's end all is whole again: recovered, and older grants lapsed."""
         return min(RECOVERY_S + REST_S, self.window_s / 2)
 
+    @property
+    def quiet_s(self) -> float:
+        """So long before the end nobody comes any more."""
+        return 2 * PATIENCE_S
+
 
 @dataclass(slots=True)
 class Ledger:
@@ -87,7 +93,8 @@ class Yard:
         self._draw = random.Random(f"{plan.seed} yard {plan.number}")
         folder = Path(plan.folder) / "ports"
         self.lanes = [make_lane(number, folder) for number in range(plan.number, plan.lanes, plan.yards)]
-        self._people = _people(plan)
+        self._everybody = everybody(plan.seed)[plan.number :: plan.yards]  # no two yards share anybody
+        self._people = _people(self._everybody)
         self.ledger = Ledger(
             openings={lane.id: lane.gate.opened.times for lane in self.lanes},
             tells={lane.id: lane.gate.tells for lane in self.lanes},
@@ -112,7 +119,7 @@ class Yard:
         plan = self._plan
         ends_s = starts_s + plan.windows * plan.window_s
         breaking = [asyncio.create_task(self._window(number, starts_s)) for number in range(plan.windows)]
-        await self._crowd(starts_s, ends_s - 2 * PATIENCE_S)
+        await self._crowd(starts_s, ends_s - plan.quiet_s)
         await asyncio.gather(*breaking)
 
     # --- people ----------------------------------------------------------------------------------------------------
@@ -122,7 +129,8 @@ class Yard:
         free: asyncio.Queue[Lane] = asyncio.Queue()
         for lane in self.lanes:
             free.put_nowait(lane)
-        every_s = self._plan.yards / self._plan.per_s
+        pass_share = sum(person.may_pass for person in self._everybody) / len(self._everybody)
+        every_s = self._plan.yards / self._plan.per_s * pass_share
         due_s = starts_s
         inside: set[asyncio.Task[None]] = set()
         while due_s < ends_s:
@@ -141,7 +149,7 @@ class Yard:
     async def _visit(self, lane: Lane, person: Person) -> None:
         gate, due = lane.gate, person.may_pass
         await gate.wait(0.0)  # whatever opened before did so for somebody else
-        visit = {"lane": lane.id, "due": "GRANT" if due else "DENY", "at": time.time(), "walked": False}
+        visit: dict[str, Any] = {"lane": lane.id, "due": "GRANT" if due else "DENY", "at": time.time(), "walked": False}
         await lane.reader.show(person)
         if await gate.wait(PATIENCE_S if due else REFUSED_S):
             await asyncio.sleep(self._draw.uniform(*WALK_S))
@@ -170,20 +178,20 @@ class Yard:
     async def _one_fault(self, lane: Lane, seconds: float) -> None:
         place = self._draw.choice([place for place in lane.places if place.key == "port"])
         names = [*place.troubles, *_cable_of(place.toml), "unplugged"]
-        fault = {"lane": lane.id, "device": place.toml.split('"')[1], "name": self._draw.choice(names)}
+        fault: dict[str, Any] = {"lane": lane.id, "device": place.toml.split('"')[1], "name": self._draw.choice(names)}
         fault["from"] = time.time()
         lane.trouble_s = float("inf")
         await self._break(place, fault["name"], seconds)
         lane.trouble_s = fault["to"] = time.time()
         self.ledger.faults.append(fault)
 
-    async def _break(self, place: Any, name: str, seconds: float) -> None:
+    async def _break(self, place: Place, name: str, seconds: float) -> None:
         if name == "unplugged":
             await place.port.unplug()
             await asyncio.sleep(seconds)
             await place.port.plug()
             return
-        begin, mend = place.troubles.get(name) or _cable(place.cable, name)
+        begin, mend = place.troubles.get(name) or turned(place.cable, **CABLE[name])
         begin()
         await asyncio.sleep(seconds)
         mend()
@@ -194,20 +202,13 @@ def _cable_of(toml: str) -> list[str]:
     return [name for name in CABLE if checked or name not in ("garbled", "answers swapped")]
 
 
-def _cable(faults: Any, name: str) -> Any:
-    from tests.simulation.soak.gates import turned
-
-    return turned(faults, **CABLE[name])
-
-
 def everybody(seed: int) -> list[Person]:
     """All people of a soak: they may pass, or are refused; nobody is undecided."""
     return [person for person in make_people(PEOPLE, seed) if person.status in STATUSES]
 
 
-def _people(plan: Plan) -> dict[bool, Iterator[Person]]:
-    """By whether they show a code; no two yards share anybody."""
-    mine = everybody(plan.seed)[plan.number :: plan.yards]
+def _people(mine: Sequence[Person]) -> dict[bool, Iterator[Person]]:
+    """By whether they show a code."""
     able = [person for person in mine if person.issuer in CODES_OF]
     codes: Sequence[Person] = able[: len(able) * 3 // 4]
     shown = {person.number for person in codes}
