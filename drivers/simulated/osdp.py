@@ -14,11 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from drivers.readers.osdp.codec import POLL, Frames
 from drivers.simulated.ports import Session
 from drivers.simulated.samv import plug_at
 
 TICK_S = 0.002
 INPUTS = OUTPUTS = 8
+ID = 0x61  # command code: who are you; a panel's first
 _TEMPORARY_ON, _PERMANENT_OFF, _PERMANENT_ON = 5, (1, 3), (2, 4)
 
 
@@ -38,13 +40,19 @@ class _Channel:
 
     def __init__(self, device: "SimulatedOsdp", writer: asyncio.StreamWriter) -> None:
         self.inbox = bytearray()
+        self._frames = Frames()
         self._device = device
         self._writer = writer
 
     def read(self, size: int) -> bytes:
         data = bytes(self.inbox[:size])
         del self.inbox[:size]
-        return b"" if self._device.knobs.silent else data
+        if self._device.knobs.silent:
+            return b""
+        for frame in self._frames.feed(data):
+            if frame.address == self._device.address and not frame.reply:
+                self._device.asked(frame.code)
+        return data
 
     def write(self, data: bytes) -> int:
         knobs = self._device.knobs
@@ -72,6 +80,7 @@ class SimulatedOsdp:
         self.outputs: list[tuple[int, int, int]] = []  # output, control code, timer in 100 ms units
         self.held: set[int] = set()  # outputs that are on until further notice
         self.lose = False
+        self._begun = self._due = False  # a panel has begun anew; it polls, and is to be told the inputs
         self.sessions = 0  # how often the device was switched on
         self._released = asyncio.Event()
         self._device: Any = None
@@ -117,6 +126,11 @@ class SimulatedOsdp:
                 self._released.clear()
                 return True
         return False
+
+    def asked(self, code: int) -> None:
+        """A command came. A panel that begins anew knows nothing of the inputs: it is told once it polls."""
+        self._due |= self._begun and code == POLL
+        self._begun = code == ID or (self._begun and code != POLL)
 
     def _tell_inputs(self) -> None:
         if self._device is not None:
@@ -165,6 +179,9 @@ class SimulatedOsdp:
         try:
             while not listening.done() and self._channel is channel:  # a new connection takes the device over
                 self._device.refresh()
+                if self._due:
+                    self._due = False
+                    self._tell_inputs()
                 await asyncio.sleep(TICK_S)
         finally:
             listening.cancel()

@@ -122,7 +122,7 @@ def test_a_fault_excuses_a_passage_that_was_not_told(outcome: str) -> None:
     ("ledger", "records", "said"),
     [
         (_ledger(faults=[_fault()]), [_DENY], "opened without a grant"),
-        (_ledger(faults=[_fault()], openings={"A1": []}), [_GRANT, _DENY], "walked on 0 grants"),
+        (_ledger(faults=[_fault()], openings={"A1": []}), [_GRANT, _DENY], "walked without a grant"),
         (_ledger(faults=[_fault()]), [_GRANT, replace(_GRANT, passage_id="b"), _DENY], "was counted 2 times"),
         (
             _ledger(faults=[_fault(of_s=AT_S + 20)]),

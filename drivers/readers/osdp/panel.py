@@ -176,7 +176,9 @@ class Panel:
     def _complete(self, member: Member, command: int, status: int) -> None:
         lib = self._library
         if command == lib.CMD_STATUS and status != lib.COMPLETION_OK:
-            member.inputs_refused = True
+            # An answer that the line spoilt is no refusal: the question is asked again.
+            member.inputs_refused = self._channel.traffic[member.address].nak_s >= member.since_s
+            member.inputs_asked = member.inputs_refused
         order = self._channel.orders.get(member.address)
         if command != lib.CMD_OUTPUT or order is None or order.sent_s is None:
             return
