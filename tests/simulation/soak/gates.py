@@ -1,5 +1,7 @@
 """Every make of simulated turnstile, as people meet it: wait until it opens, walk through, and what can break in it."""
 
+import contextlib
+import os
 import socket
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -25,6 +27,9 @@ from drivers.simulated.zkteco_c3 import SimulatedC3
 WITHIN_S = 5.0  # of every lane: uhppote over UDP keeps a release for 4 s, and refuses one that may not live so long
 _UNTOLD_WITHIN_S = 1.3  # a tripod that tells no passage: its grant lapses before the next person comes
 _TEMPORARY_ON = 5  # OSDP's control code of an output that is switched on for a time
+# Each once, from another place in each process; Linux's own range begins at 32768 (net.ipv4.ip_local_port_range).
+_FIRST, _COUNT = 12_000, 20_000
+_NUMBERS = (_FIRST + (os.getpid() * 211 + at) % _COUNT for at in range(_COUNT))
 Turn = Callable[[], None]
 Trouble = tuple[Turn, Turn]  # begin, and mend
 
@@ -71,16 +76,20 @@ def plugged(kind: str, path: Path, session: Session) -> tuple[SimulatedPort, Wir
     """A port of that kind, with a good cable."""
     faults = WireFaults()
     session = through(session, faults)
+    if kind == "pty":
+        return PtyPort(path, session), faults
     if kind == "udp":
-        return UdpPort(session, "127.0.0.1", _free_udp()), faults
-    return (PtyPort(path, session) if kind == "pty" else TcpPort(session)), faults
+        return UdpPort(session, "127.0.0.1", _number(socket.SOCK_DGRAM)), faults
+    return TcpPort(session, port=_number(socket.SOCK_STREAM)), faults
 
 
-def _free_udp() -> int:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
+def _number(kind: socket.SocketKind) -> int:
+    """A free port that the kernel gives to nobody by itself: while a device is unplugged it must stay free."""
+    for number in _NUMBERS:
+        with socket.socket(socket.AF_INET, kind) as sock, contextlib.suppress(OSError):
+            sock.bind(("127.0.0.1", number))
+            return number
+    raise OSError("no free port below the kernel's own")
 
 
 def turned(target: object, **values: object) -> Trouble:

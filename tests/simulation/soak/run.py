@@ -181,20 +181,24 @@ async def _end(process: asyncio.subprocess.Process) -> None:
 async def _windows(plan: Plan, yards: Sequence[YardProcess], pid: int, metrics: str) -> tuple[list[Window], float]:
     """Let people walk, and look at the metrics where each window's measured part begins and ends."""
     starts_s = time.time() + 1.0
-    working = [asyncio.create_task(yard.work(starts_s)) for yard in yards]
     windows = []
-    for number in range(plan.windows):
-        begins_s = starts_s + number * plan.window_s
-        await asyncio.sleep(max(0.0, begins_s + plan.window_s / 10 - time.time()))
-        before, cpu_s, since_s = await _decisions(metrics), _cpu_s(pid), time.time()
-        await asyncio.sleep(max(0.0, begins_s + plan.window_s - plan.mends_s - time.time()))
-        after, spent_s = await _decisions(metrics), time.time() - since_s
-        between = {lane: since(now, before.get(lane, {})) for lane, now in after.items()}
-        windows.append(Window(number, between, 100 * (_cpu_s(pid) - cpu_s) / spent_s))
-    await asyncio.gather(*working)
+    async with asyncio.TaskGroup() as working:  # a yard that fails ends it all
+        for yard in yards:
+            working.create_task(yard.work(starts_s))
+        for number in range(plan.windows):
+            windows.append(await _window(plan, number, starts_s + number * plan.window_s, pid, metrics))
     seconds = plan.windows * plan.window_s - plan.quiet_s
     await asyncio.sleep(JOURNAL_S)
     return windows, seconds
+
+
+async def _window(plan: Plan, number: int, begins_s: float, pid: int, metrics: str) -> Window:
+    await asyncio.sleep(max(0.0, begins_s + plan.window_s / 10 - time.time()))
+    before, cpu_s, since_s = await _decisions(metrics), _cpu_s(pid), time.time()
+    await asyncio.sleep(max(0.0, begins_s + plan.window_s - plan.mends_s - time.time()))
+    after, spent_s = await _decisions(metrics), time.time() - since_s
+    between = {lane: since(now, before.get(lane, {})) for lane, now in after.items()}
+    return Window(number, between, 100 * (_cpu_s(pid) - cpu_s) / spent_s)
 
 
 def _page(metrics: str) -> str:
