@@ -31,8 +31,7 @@ def test_a_small_soak_is_accounted_for(tmp_path: Path) -> None:
     assert found.good, report(found)
     assert found.faults, "nothing was broken"
     counts = found.audit.counts
-    assert counts["passages"] > SMALL.lanes * 5, report(found)
-    assert counts["passages told"] > 0
+    assert counts["passages"] > SMALL.lanes, report(found)
     assert counts["visits with a fault"] > 0
 
 
@@ -136,6 +135,13 @@ def test_a_fault_excuses_nothing_else(ledger: dict[str, Any], records: list[Pass
     """No opening without a grant, nobody counted twice, nobody red granted; nor a fault at another time anything."""
     problems = audit([ledger], records).problems
     assert any(said in problem for problem in problems), problems
+
+
+def test_a_machine_without_a_core_to_spare_is_a_fault_of_every_lane() -> None:
+    """It excuses what a late device's passage is; it excuses no opening without a grant."""
+    late = _fault() | {"lane": "", "device": "machine", "name": "no core"}
+    assert audit([_ledger(faults=[late])], [replace(_GRANT, outcome="LAPSED"), _DENY]).problems == []
+    assert audit([_ledger(faults=[late])], [_DENY]).problems
 
 
 def test_metrics_that_say_otherwise_are_named() -> None:

@@ -49,7 +49,7 @@ def audit(ledgers: Sequence[Mapping[str, Any]], records: Sequence[PassageRecord]
 
 def _lane(done: Audit, lane: str, ledger: Mapping[str, Any], records: Sequence[PassageRecord]) -> None:
     visits = sorted((visit for visit in ledger["visits"] if visit["lane"] == lane), key=lambda visit: visit["at"])
-    faults = [fault for fault in ledger["faults"] if fault["lane"] == lane]
+    faults = [fault for fault in ledger["faults"] if fault["lane"] in (lane, "")]  # "": the machine's, of all lanes
     openings, tells = ledger["openings"][lane], ledger["tells"][lane]
     presented = [record for record in records if record.credential != "NONE"]
     opened_by = _openings(done, lane, openings, presented, ledger["within_s"][lane])

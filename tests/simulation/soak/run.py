@@ -127,11 +127,11 @@ class YardProcess:
     process: asyncio.subprocess.Process
     lanes: list[dict[str, Any]]
 
-    async def work(self, starts_s: float) -> None:
-        """Until its ledger is written."""
+    async def work(self, starts_s: float, pids: Sequence[int]) -> None:
+        """Until its ledger is written. `pids`: whom it watches."""
         assert self.process.stdin
         assert self.process.stdout
-        self.process.stdin.write(f"{starts_s}\n".encode())
+        self.process.stdin.write(" ".join(map(str, [starts_s, *pids])).encode() + b"\n")
         await self.process.stdin.drain()
         said = await self.process.stdout.readline()
         assert said == b"written\n", "a yard ended early: its own words are above"
@@ -184,7 +184,7 @@ async def _windows(plan: Plan, yards: Sequence[YardProcess], pid: int, metrics: 
     windows = []
     async with asyncio.TaskGroup() as working:  # a yard that fails ends it all
         for yard in yards:
-            working.create_task(yard.work(starts_s))
+            working.create_task(yard.work(starts_s, [pid, yard.process.pid]))
         for number in range(plan.windows):
             windows.append(await _window(plan, number, starts_s + number * plan.window_s, pid, metrics))
     seconds = plan.windows * plan.window_s - plan.quiet_s

@@ -31,6 +31,8 @@ WALK_S = (0.05, 0.2)
 SEEN_S = 0.08  # until the turnstile's next look has told the passage (50 ms)
 REST_S = 5.5  # after a visit that a fault may have met: older grants have lapsed
 FAULT_S, GAP_S = (0.4, 4.0), (0.5, 2.5)
+# A machine that keeps one of us waiting so long of every WATCH_S makes devices late: a fault of its own, on all lanes.
+WATCH_S, STARVED_S = 0.2, 0.08
 CABLE: Mapping[str, Mapping[str, object]] = {
     "silent": {"silent": True},
     "late": {"late_ms": 700},
@@ -114,13 +116,15 @@ class Yard:
         ]
         return json.dumps(rows)
 
-    async def run(self, starts_s: float) -> None:
-        """People and faults, until the plan ends."""
+    async def run(self, starts_s: float, pids: Sequence[int]) -> None:
+        """People and faults, until the plan ends. `pids`: whose waiting for a core is watched."""
         plan = self._plan
+        watching = asyncio.create_task(self._watch(pids))
         ends_s = starts_s + plan.windows * plan.window_s
         breaking = [asyncio.create_task(self._window(number, starts_s)) for number in range(plan.windows)]
         await self._crowd(starts_s, ends_s - plan.quiet_s)
         await asyncio.gather(*breaking)
+        watching.cancel()
 
     # --- people ----------------------------------------------------------------------------------------------------
 
@@ -158,7 +162,7 @@ class Yard:
         visit["until"] = time.time()
         self.ledger.visits.append(visit)
         await asyncio.sleep(SEEN_S if gate.tells else gate.within_s)
-        if lane.trouble_s + RECOVERY_S >= visit["at"]:
+        if lane.trouble_s + RECOVERY_S >= visit["at"] or visit["walked"] != due:
             await asyncio.sleep(REST_S)
 
     # --- faults ----------------------------------------------------------------------------------------------------
@@ -169,6 +173,18 @@ class Yard:
         failing = set(self._plan.faulty_lanes(number))
         await asyncio.sleep(begins_s - time.time())
         await asyncio.gather(*(self._fail(lane, mended_s) for lane in self.lanes if lane.id in failing))
+
+    async def _watch(self, pids: Sequence[int]) -> None:
+        """Note when the machine gave one of the processes no core, though it would have run."""
+        waited_s, at_s = [_waited_s(pid) for pid in pids], time.time()
+        while True:
+            await asyncio.sleep(WATCH_S)
+            before, since_s, waited_s, at_s = waited_s, at_s, [_waited_s(pid) for pid in pids], time.time()
+            if max(now - then for now, then in zip(waited_s, before, strict=True)) > STARVED_S:
+                fault = {"lane": "", "device": "machine", "name": "no core", "from": since_s, "to": at_s}
+                self.ledger.faults.append(fault)
+                for lane in self.lanes:
+                    lane.trouble_s = max(lane.trouble_s, at_s)
 
     async def _fail(self, lane: Lane, mended_s: float) -> None:
         while (left_s := mended_s - time.time()) > FAULT_S[0]:
@@ -197,6 +213,11 @@ class Yard:
         mend()
 
 
+def _waited_s(pid: int) -> float:
+    """How long a process's main thread has waited for a core (sched-stats.rst of the kernel, second field)."""
+    return int(Path(f"/proc/{pid}/task/{pid}/schedstat").read_text().split()[1]) / 1e9
+
+
 def _cable_of(toml: str) -> list[str]:
     checked = not any(name in toml for name in NO_CHECKSUM)
     return [name for name in CABLE if checked or name not in ("garbled", "answers swapped")]
@@ -221,7 +242,8 @@ async def _main(plan: Plan) -> None:
     print(yard.describe(), flush=True)
     line = await asyncio.to_thread(sys.stdin.readline)
     if line.strip():
-        await yard.run(float(line))
+        starts_s, *pids = line.split()
+        await yard.run(float(starts_s), [int(pid) for pid in pids])
         path = Path(plan.folder) / f"ledger-{plan.number}.json"
         path.write_text(json.dumps(asdict(yard.ledger)))
         print("written", flush=True)
