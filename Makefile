@@ -83,8 +83,9 @@ readme: setup-test ## put the tables and the figures of build/bench.json into th
 fuzz: setup-test ## every codec's fuzz target for 60 s
 	$(BIN)/python -m tests.fuzz --seconds 60
 
-soak: setup-test ## the demonstration station for HOURS (default 0.5)
+soak: setup-test ## the demonstration station for HOURS (default 0.5); 48 failing lanes for 10 minutes; kills and cuts
 	$(BIN)/gate demo --seconds $$($(BIN)/python -c 'print(int(float("$(or $(HOURS),0.5)") * 3600))')
+	$(BIN)/python -m tests.simulation.soak --minutes 10
 	GATE_KILLS=300 $(BIN)/python -m pytest tests/sync -k kill
 	GATE_CUTS=200 $(BIN)/python -m pytest tests/drivers/test_ghost_open.py tests/agent/test_cuts.py tests/agent/test_deputy_cuts.py
 	GATE_FAULTS=1000 $(BIN)/python -m pytest -n 2 tests/conformance -k no_fault_of_a_night

@@ -8,16 +8,18 @@ import time
 import tty
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import osdp
 import pytest
 
 from drivers.contract import Answer, DeviceFault, Direction, Down, Emergency, Passed, Ready, Up
 from drivers.readers.osdp.line import Channel, Order
-from drivers.readers.osdp.panel import ANSWER_S
+from drivers.readers.osdp.panel import ANSWER_S, Member, Panel
 from drivers.simulated.osdp import SimulatedOsdp
 from drivers.simulated.osdp_output import FIRE, PASSED, pass_through
 from drivers.simulated.ports import PtyPort, TcpPort
+from drivers.simulated.wire import WireFaults, through
 from tests.drivers.osdp import KEY, Bench, PtyEnd, driven, key_file, shared_line
 
 # What `proved_by` of its driver.toml rests on: osdp.PeripheralDevice in its own thread.
@@ -96,6 +98,89 @@ def test_libosdps_own_device_opens_once_for_a_release_and_tells_who_passed(tmp_p
         device.teardown()
         os.close(master)
         os.close(slave)
+
+
+def test_it_is_back_with_its_inputs_after_a_line_that_swaps_answers(tmp_path: Path) -> None:
+    """Up within 2 s of a good line, again and again, though the device does not answer the question for its inputs."""
+
+    async def story() -> None:
+        cable, device = WireFaults(), SimulatedOsdp()
+        device.inputs[FIRE] = device.inputs[5] = 1
+        port = TcpPort(through(device.session, cable))
+        async with port, driven(port.spec, "osdp-output", **WIRED) as bench:
+            await bench.up()
+            for number in range(1, 4):
+                cable.wrong_answer = True
+                await bench.down(number)
+                cable.wrong_answer = False
+                await bench.up(number + 1, 2.0)
+                assert await bench.device.release(Direction.ENTRY, 2.0) is Answer.ACCEPTED
+
+    asyncio.run(story())
+
+
+def test_only_a_refusal_ends_the_question_for_the_inputs() -> None:
+    """A spoilt answer is none: it is asked again, and again after the device was away; after a NAK it is not."""
+    library = _Library()
+    member = Member(0, None, lambda heard: None, wants_inputs=True)
+    channel = Channel()
+    panel = Panel(library, channel, [member], 0.0)
+    _come(panel, channel)
+    assert len(library.questions) == 1
+    library.complete(library.CMD_STATUS, library.COMPLETION_FAILED)
+    panel.step(1.1)
+    panel.step(1.2)
+    assert len(library.questions) == 2
+    channel.traffic[0].nak_s = 1.3
+    library.complete(library.CMD_STATUS, library.COMPLETION_FAILED)
+    panel.step(1.4)
+    panel.step(1.5)
+    assert len(library.questions) == 2
+
+
+class _Library:
+    """As much of libosdp's panel as the question for inputs needs: its own device side cannot answer that question."""
+
+    LOG_EMERG, CMD_STATUS, CMD_OUTPUT, STATUS_REPORT_INPUT, EVENT_CARDREAD, EVENT_STATUS = range(6)
+    COMPLETION_OK, COMPLETION_FAILED = 0, 1
+
+    def __init__(self) -> None:
+        self.questions: list[Any] = []
+
+    def ControlPanel(self, infos: list[Any]) -> "_Library":  # noqa: N802 - libosdp's own name
+        return self
+
+    def set_event_callback(self, call: Any) -> None:
+        pass
+
+    def set_command_completion_callback(self, call: Any) -> None:
+        self._completed = call
+
+    def complete(self, command: int, status: int) -> None:
+        self._completed(0, {"command": command}, status)
+
+    def refresh(self) -> None:
+        pass
+
+    def status(self) -> int:
+        return 1
+
+    sc_status = status
+
+    def get_pd_id(self, index: int) -> dict[str, int]:
+        return dict.fromkeys(("vendor_code", "model", "serial_number"), 0)
+
+    def submit_command(self, index: int, question: Any) -> bool:
+        self.questions.append(question)
+        return True
+
+
+def _come(panel: Panel, channel: Channel) -> None:
+    """The device answers a poll, and goes on answering."""
+    channel.traffic[0].polled_s = 0.9
+    channel.traffic[0].heard_s = 10.0
+    panel.step(1.0)
+    panel.step(1.05)
 
 
 def test_thirty_releases_are_carried_out_once_each(tmp_path: Path) -> None:
