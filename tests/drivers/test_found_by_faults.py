@@ -3,14 +3,10 @@
 import asyncio
 import time
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
 from drivers.contract import Answer, CodeReport, Direction, Emergency, Passed
-from drivers.readers.osdp.line import Channel, Traffic
-from drivers.readers.osdp.panel import Member, Panel
 from drivers.scanners.wedge.codec import encode, strokes
 from drivers.simulated.relay_board import FLASH_ON, _ModbusError
 from drivers.simulated.wedge import SimulatedWedge
@@ -187,18 +183,3 @@ def test_a_panel_that_begins_anew_is_told_the_inputs_again(tmp_path: Path, secur
             await one.reported(Emergency(True))
 
     asyncio.run(story())
-
-
-@pytest.mark.parametrize("refused", [False, True])
-def test_a_lost_answer_about_inputs_is_no_refusal(refused: bool) -> None:
-    """Asked again when the answer was lost, not when the device said that it does not know the question."""
-    library = SimpleNamespace(CMD_STATUS=1, CMD_OUTPUT=2, COMPLETION_OK=0)
-    panel: Any = Panel.__new__(Panel)
-    panel._library, panel._channel = library, Channel()
-    member = Member(0, None, lambda heard: None, wants_inputs=True)
-    member.inputs_asked, member.inputs_asked_s = True, time.monotonic()
-    panel._channel.traffic[0] = Traffic()
-    if refused:
-        panel._channel.traffic[0].nak_s = time.monotonic()
-    panel._complete(member, library.CMD_STATUS, -1)
-    assert (member.inputs_asked, member.inputs_refused) == (refused, refused)

@@ -141,7 +141,7 @@ def test_only_a_refusal_ends_the_question_for_the_inputs() -> None:
 class _Library:
     """As much of libosdp's panel as the question for inputs needs: its own device side cannot answer that question."""
 
-    LOG_EMERG, CMD_STATUS, CMD_OUTPUT, STATUS_REPORT_INPUT, EVENT_CARDREAD, EVENT_STATUS = range(6)
+    LOG_EMERG, CMD_STATUS, CMD_OUTPUT, CMD_LED, STATUS_REPORT_INPUT, EVENT_CARDREAD, EVENT_STATUS = range(7)
     COMPLETION_OK, COMPLETION_FAILED = 0, 1
 
     def __init__(self) -> None:

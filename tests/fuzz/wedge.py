@@ -41,6 +41,9 @@ def _read(data: bytes) -> None:
     with suppress(NotInputError):
         events = whole.feed(data)
         assert events == [event for at in range(len(data)) for event in cut.feed(data[at : at + 1])]
+    assert not (cut.partial and whole.partial) or len(data) % codec.EVENT.size
+    cut.drop()
+    assert not cut.partial
     _type(Typing(), events)
     _type(Typing(frozenset()), events)
 

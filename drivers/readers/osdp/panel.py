@@ -9,7 +9,6 @@ import ctypes
 import enum
 import importlib
 import secrets
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -206,7 +205,7 @@ class Panel:
                     self._enter(member, _State.LEAVING, now_s)
                 else:
                     self._submit(index, member)
-                    self._ask_inputs(index, member)
+                    self._ask_inputs(index, member, now_s)
                     self._show(index, member)
                     known.vitals.tell(member.hear, now_s)
             # libosdp calls a device online that then refuses every poll, because it wants a secure channel.
@@ -235,10 +234,10 @@ class Panel:
             member.up, member.said = True, None
             member.hear(Online(self._detail(index, member)))
 
-    def _ask_inputs(self, index: int, member: Member) -> None:
+    def _ask_inputs(self, index: int, member: Member, now_s: float) -> None:
         if not member.wants_inputs or member.inputs_asked or member.inputs_refused:
             return
-        member.inputs_asked, member.inputs_asked_s = True, time.monotonic()
+        member.inputs_asked, member.inputs_asked_s = True, now_s
         lib = self._library
         question = {"command": lib.CMD_STATUS, "type": lib.STATUS_REPORT_INPUT, "report": b""}
         self._control.submit_command(index, question)
