@@ -100,9 +100,8 @@ def test_every_simulator_has_the_knobs_that_apply_to_it() -> None:
     assert {name for name, info in infos.items() if "fire" in info.knobs.get("wire_break", NONE).choices} == LOOPED
     assert {"pulled_early", "rests_as_found"} <= set(infos["samv"].knobs)  # the one reader that is read in steps
     cable = {field.name for field in fields(WireFaults)}
-    lines = [
-        info for info in infos.values() if "port" in info.settings and info.ports != ("pcsc",)
-    ]  # pcscd has the cable
+    # A PC/SC reader has pcscd between it and its cable.
+    lines = [info for info in infos.values() if "port" in info.settings and info.ports != ("pcsc",)]
     assert all(cable <= set(info.knobs) for info in lines)
 
 
