@@ -7,6 +7,7 @@ import asyncio
 import json
 import logging
 import os
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +34,7 @@ class LaneMemory:
         self._path = path
         self._lanes = _read(path)
         self._changed = asyncio.Event()
+        self._writing = threading.Lock()
 
     def of(self, lane: str) -> Remembered:
         """What is remembered of `lane`."""
@@ -52,8 +54,11 @@ class LaneMemory:
             await self._changed.wait()
             self._changed.clear()
             try:
-                await asyncio.to_thread(_write, self._path, dict(self._lanes))
+                await asyncio.to_thread(self._write)
                 failing = False
+            except asyncio.CancelledError:
+                self._changed.set()  # the thread goes on, and nobody hears whether the disk took it
+                raise
             except OSError as error:
                 if not failing:
                     log.error("%s cannot be written: %s: a restart would forget lane modes", self._path, error.strerror)
@@ -65,9 +70,14 @@ class LaneMemory:
         """Write what is not written yet; at the end of the station."""
         if self._changed.is_set():
             try:
-                _write(self._path, self._lanes)
+                self._write()
             except OSError as error:
                 log.error("%s cannot be written: %s: lane modes are forgotten", self._path, error.strerror)
+
+    def _write(self) -> None:
+        # One at a time, each the newest state: what a thread began to write before the end must not come after it.
+        with self._writing:
+            _write(self._path, dict(self._lanes))
 
 
 def _read(path: Path) -> dict[str, Remembered]:
