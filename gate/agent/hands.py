@@ -1,8 +1,8 @@
 """Carries out the commands of the controller in charge on the lane's turnstile, none twice and none too late.
 
-A command holds for its lifetime by our own clock since the message of ours that it cites, and not longer than
-`CUT_OFF_S` after the newest message of ours that the controller is known to have heard: later than that it may already
-have called the command failed. What is held open ends with its lease, unless in an emergency: nothing is closed then.
+A command holds for its lifetime by our own clock since the message of ours that it cites. It is not begun later than
+`CUT_OFF_S` after the newest message of ours that the controller is known to have heard: by then it may have called the
+command failed. A release that the turnstile has in time stays as long as it lives: people walk slower than beats. What is held open ends with its lease, unless in an emergency: nothing is closed then.
 A controller that is not in charge is refused.
 """
 
@@ -192,17 +192,25 @@ class Hands:
         return answer
 
     def _left_s(self, chief: Chief, command: device_pb2.DeviceCommand) -> float:
-        lifetime_s = min(seconds_of(command.lifetime_duration), LIFETIME_S_MAX)
-        ends_s = seconds_of(command.cites.since_start_duration) + lifetime_s
-        return min(ends_s, chief.heard_s + CUT_OFF_S) - self._now()
+        """How long it may still be begun."""
+        return min(_ends_s(command), chief.heard_s + CUT_OFF_S) - self._now()
 
     async def _release(
         self, turnstile: contract.Turnstile, chief: Chief, command: device_pb2.DeviceCommand, left_s: float
     ) -> contract.Answer:
-        direction = direction_of(command.release.direction)
-        ends_s = seconds_of(command.cites.since_start_duration) + seconds_of(command.lifetime_duration)
-        self._open = _Open(chief, command.ref, direction, ends_s)
-        answer = await turnstile.release(direction, left_s, lambda: chief.outbox.sent(command.ref))
+        direction, was_sent = direction_of(command.release.direction), False
+        self._open = _Open(chief, command.ref, direction, _ends_s(command))
+
+        def sent() -> None:
+            nonlocal was_sent
+            was_sent = True
+            chief.outbox.sent(command.ref)
+
+        try:
+            async with asyncio.timeout(left_s):  # a driver that is ended destroys what is not sent yet
+                answer = await turnstile.release(direction, _ends_s(command) - self._now(), sent)
+        except TimeoutError:
+            answer = contract.Answer.UNKNOWN if was_sent else contract.Answer.REFUSED
         if answer is contract.Answer.REFUSED:
             self._open = None
         elif not self._alarm_unknown_to(chief, command):
@@ -240,3 +248,9 @@ class Hands:
                 await self._stand_open(cast(contract.NormallyOpen, self._turnstile))
         except Exception as error:
             log.error("ending it failed: %s", type(error).__name__)
+
+
+def _ends_s(command: device_pb2.DeviceCommand) -> float:
+    """When its lifetime is over, by our own clock."""
+    lifetime_s = min(seconds_of(command.lifetime_duration), LIFETIME_S_MAX)
+    return seconds_of(command.cites.since_start_duration) + lifetime_s

@@ -7,7 +7,7 @@ import pytest
 
 from drivers.contract import Answer, Direction, Emergency, Passed, Up
 from gate.agent.chief import CUT_OFF_S, Chief
-from gate.agent.hands import LEASE_S, Hands
+from gate.agent.hands import LEASE_S, LIFETIME_S_MAX, Hands
 from gate.agent.outbox import KEPT_MAX, Outbox
 from gate.devicewire import mark, set_duration
 from gate.v1 import device_pb2, lane_pb2
@@ -114,10 +114,11 @@ class Scene:
 @pytest.mark.parametrize(
     ("cites_s", "lifetime_s", "left_s"),
     [
-        (100.0, 8.0, CUT_OFF_S),  # never longer than until we count as cut off
+        (100.0, 8.0, 8.0),
         (100.0, 1.0, 1.0),
         (99.0, 1.1, 0.1),
-        (99.5, 8.0, CUT_OFF_S - 0.5),
+        (99.5, 8.0, 7.5),
+        (100.0, 3600.0, LIFETIME_S_MAX),
         (99.0, 1.0, None),  # its lifetime has just ended
         (100.0 - CUT_OFF_S, 8.0, None),  # by now the controller may have called it failed
         (90.0, 60.0, None),
@@ -142,7 +143,32 @@ def test_what_the_controller_heard_since_extends_the_time() -> None:
         scene = Scene()
         scene.hands.heard(scene.chief, mark(9, 99.9))
         assert await scene.do(command(1, "release", (7, 98.0))) == ["ACCEPTED"]
-        assert scene.turnstile.done == [("release", pytest.approx(CUT_OFF_S - 0.1, abs=0.001))]
+        assert scene.turnstile.done == [("release", pytest.approx(6.0, abs=0.001))]
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize(("sends", "answer"), [(False, "REFUSED"), (True, "UNKNOWN")])
+def test_a_release_is_not_begun_when_the_controller_may_have_called_it_failed(sends: bool, answer: str) -> None:
+    """A port that does not open in time is given up while the release would still live, and never acts."""
+
+    async def story() -> None:
+        scene = Scene()
+        ended = asyncio.Event()
+
+        async def stuck(direction: Direction, lifetime_s: float, sent: Callable[[], None]) -> Answer:
+            if sends:
+                sent()
+            try:
+                await asyncio.sleep(lifetime_s)
+            finally:
+                ended.set()
+            return Answer.ACCEPTED
+
+        scene.turnstile.release = stuck  # type: ignore[method-assign, assignment]
+        answers = await scene.do(command(1, "release", (7, 100.02 - CUT_OFF_S)), for_s=0.5)
+        assert answers == [answer]
+        assert ended.is_set()
 
     asyncio.run(story())
 
