@@ -2,8 +2,9 @@
 
 A command holds for its lifetime by our own clock since the message of ours that it cites. It is not begun later than
 `CUT_OFF_S` after the newest message of ours that the controller is known to have heard: by then it may have called the
-command failed. A release that the turnstile has in time stays as long as it lives: people walk slower than beats. What is held open ends with its lease, unless in an emergency: nothing is closed then.
-A controller that is not in charge is refused.
+command failed. A release that the turnstile has in time stays as long as it lives: people walk slower than beats.
+What is held open ends with its lease, unless in an emergency: nothing is closed then. A controller that is not in
+charge is refused.
 """
 
 import asyncio
