@@ -20,7 +20,9 @@ from gate.v1 import device_pb2
 
 log = logging.getLogger(__name__)
 
-LEASE_S = 2.5  # two renewals of 1 s and half a one: one may be lost
+# A hold whose end the controller does not hear of would stay ended: so longer than a renewal of 1 s, a cut that it does
+# not notice and the beat before it together, and a quarter of a second for a busy machine.
+LEASE_S = 3.0
 LIFETIME_S_MAX = 60.0  # the longest release_within_s of a configuration
 WAITING_MAX = 16  # a lane commands one release and one hold at a time
 STOP_S = 0.5  # for the hold to be ended when we stop
@@ -73,8 +75,10 @@ class Hands:
         chief.heard_s = max(chief.heard_s, seconds_of(newest.since_start_duration))
 
     def renewed(self, chief: Chief, newest: device_pb2.Mark) -> None:
-        """What is held open may stay so."""
+        """What is held open may stay so. Of one that is not in charge any more, it may not."""
         self.heard(chief, newest)
+        if chief is not self.chief:
+            return
         chief.lease_ends_s = max(chief.lease_ends_s, seconds_of(newest.since_start_duration) + LEASE_S)
 
     def take(self, chief: Chief, command: device_pb2.DeviceCommand) -> None:

@@ -174,7 +174,7 @@ class FarLane:
         self._alive = True
         self._hearing()
         stream = self._stream = Stream(self._newest.number)
-        self._at("lease", LEASE_EVERY_S, self._renew)
+        self._renew()  # at once: the last one may be all but over
         self._lost_commands(hello.last_command)
         if self._is:
             stream.send_newest("lane", self._is)
