@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 LINES_MAX = 32  # in one message: 64 kB of usual lines
 LINE_BYTES_MAX = 16_384  # a line has about 2 kB
 FLUSH_S = 2.0  # for the disk; then the agent sends it again
+KNOWN_MAX = 32 * LINES_MAX  # ids kept of a lane while new ones come: only the last batches can come again
 TEXT_MAX = 100  # characters: a rule's id or spoken line; what else a record tells in words is shorter
 MANY_MAX = 64  # findings, conditions, rules that spoke: of one passage, by every issuer there is
 WHOLE_MAX = (1 << 63) - 1  # as a feed's sequence goes over the wire; no stage lasts so many microseconds
@@ -112,7 +113,8 @@ class Handover:
         self._folder = folder
         self._journal = services.journal
         self._write = services.write
-        self._known: dict[str, tuple[bytes, set[str]]] = {}  # by lane: its agent's session, and what is written down
+        # By lane: its agent's session, and what is written down, oldest first.
+        self._known: dict[str, tuple[bytes, dict[str, None]]] = {}
         self._turn = asyncio.Lock()
 
     async def take(self, lane: str, session: bytes, records: Sequence[PassageRecord]) -> bool:
@@ -124,7 +126,9 @@ class Handover:
             new = [record for record in records if record.passage_id not in known]
             for record in new:
                 self._write(record)
-                known.add(record.passage_id)
+                known[record.passage_id] = None
+            while new and len(known) > KNOWN_MAX:  # behind the first new one, in order, comes nothing of long ago
+                del known[next(iter(known))]
             if new:
                 log.info("lane %s: %s passages of the time that its agent was cut off", lane, len(new))
             return await self.written_down() and not self._journal.full
@@ -133,9 +137,9 @@ class Handover:
         """Wait until every passage so far is on the disk; False when the disk refuses."""
         return await asyncio.to_thread(self._journal.flush, FLUSH_S)
 
-    async def _known_of(self, lane: str, session: bytes, records: Sequence[PassageRecord]) -> set[str]:
+    async def _known_of(self, lane: str, session: bytes, records: Sequence[PassageRecord]) -> dict[str, None]:
         """The lane's passages in the journal, at least since the first of these: an agent hands over in order."""
-        held_session, known = self._known.get(lane, (b"", set()))
+        held_session, known = self._known.get(lane, (b"", {}))
         if held_session != session:
             first_utc_s = min(record.started_utc_s for record in records)
             # A day earlier: two clocks are never compared.
@@ -146,13 +150,13 @@ class Handover:
         return known
 
 
-def _written_down(folder: Path, lane: str, since: date) -> set[str]:
+def _written_down(folder: Path, lane: str, since: date) -> dict[str, None]:
     """The ids of the lane's passages in the journal since that day. Raises OSError."""
     of_lane = f'"lane":"{lane}"'.encode()
-    found: set[str] = set()
+    found: dict[str, None] = {}
     for each in segments(folder):
         if each.day >= since:
             with each.path.open("rb") as lines:
                 ids = (_ID.search(line) for line in lines if of_lane in line)
-                found.update(one[1].decode() for one in ids if one)
+                found.update((one[1].decode(), None) for one in ids if one)
     return found

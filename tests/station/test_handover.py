@@ -17,7 +17,7 @@ from gate.passage.record import STAGES, PassageRecord, letters
 from gate.policy.question import Circumstances, Presented, Warmth
 from gate.station.chain import link, passage_body, record_of
 from gate.station.clock import Clock
-from gate.station.handover import LINES_MAX, Handover, NotAPassageError, passages_of
+from gate.station.handover import KNOWN_MAX, LINES_MAX, Handover, NotAPassageError, passages_of
 from gate.station.journal import Journal, read_records
 from tests.support.records import passage_record as record
 
@@ -61,6 +61,23 @@ def test_what_comes_twice_counts_once(tmp_path: Path) -> None:
             assert await handover.take("B1", OTHER, some(6))
             assert len(counted) == 1
         assert ids(tmp_path) == [one.passage_id for one in some(6)]
+
+    asyncio.run(story())
+
+
+def test_what_is_remembered_of_an_agent_that_goes_on_handing_over_is_bounded(tmp_path: Path) -> None:
+    """Of ever new passages only those of the last batches are kept; these still count once when they come again."""
+
+    async def story() -> None:
+        many = [replace(each, passage_id=letters(n.to_bytes(16, "big"))) for n, each in enumerate(some(1) * 1200)]
+        with station(tmp_path) as (handover, counted):
+            for at in range(0, len(many), LINES_MAX):
+                assert await handover.take("B1", ONE, many[at : at + LINES_MAX])
+            assert len(handover._known["B1"][1]) == KNOWN_MAX
+            assert await handover.take("B1", ONE, many[-LINES_MAX:])
+            assert len(counted) == len(many)
+            assert await handover.take("B1", OTHER, many[:LINES_MAX])  # its file was lost: from the beginning again
+            assert len(counted) == len(many)
 
     asyncio.run(story())
 
