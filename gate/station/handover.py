@@ -8,7 +8,9 @@ itself once for each session of an agent: no second file can disagree with it.
 import asyncio
 import logging
 import re
+from collections import deque
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -23,7 +25,7 @@ log = logging.getLogger(__name__)
 LINES_MAX = 32  # in one message: 64 kB of usual lines
 LINE_BYTES_MAX = 16_384  # a line has about 2 kB
 FLUSH_S = 2.0  # for the disk; then the agent sends it again
-KNOWN_MAX = 32 * LINES_MAX  # ids kept of a lane while new ones come: only the last batches can come again
+KNOWN_MAX = 32 * LINES_MAX  # ids kept of what a session handed over: only its last batches can come again
 TEXT_MAX = 100  # characters: a rule's id or spoken line; what else a record tells in words is shorter
 MANY_MAX = 64  # findings, conditions, rules that spoke: of one passage, by every issuer there is
 WHOLE_MAX = (1 << 63) - 1  # as a feed's sequence goes over the wire; no stage lasts so many microseconds
@@ -106,6 +108,15 @@ def _is_flat(noted: Mapping[str, object]) -> bool:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What is written down of a lane's passages: before this session of its agent, and since, as far as it matters."""
+
+    session: bytes
+    before: set[str]
+    since: deque[str] = field(default_factory=lambda: deque(maxlen=KNOWN_MAX))
+
+
 class Handover:
     """For all far lanes of a station, whose journal is in `folder`."""
 
@@ -113,8 +124,7 @@ class Handover:
         self._folder = folder
         self._journal = services.journal
         self._write = services.write
-        # By lane: its agent's session, and what is written down, oldest first.
-        self._known: dict[str, tuple[bytes, dict[str, None]]] = {}
+        self._known: dict[str, _Known] = {}  # by lane
         self._turn = asyncio.Lock()
 
     async def take(self, lane: str, session: bytes, records: Sequence[PassageRecord]) -> bool:
@@ -122,41 +132,40 @@ class Handover:
         async with self._turn:
             if self._journal.full:
                 return False
-            known = await self._known_of(lane, session, records)
-            new = [record for record in records if record.passage_id not in known]
-            for record in new:
-                self._write(record)
-                known[record.passage_id] = None
-            while new and len(known) > KNOWN_MAX:  # behind the first new one, in order, comes nothing of long ago
-                del known[next(iter(known))]
+            known, new = await self._known_of(lane, session, records), 0
+            for record in records:
+                if record.passage_id not in known.before and record.passage_id not in known.since:
+                    self._write(record)
+                    known.since.append(record.passage_id)
+                    new += 1
             if new:
-                log.info("lane %s: %s passages of the time that its agent was cut off", lane, len(new))
+                log.info("lane %s: %s passages of the time that its agent was cut off", lane, new)
             return await self.written_down() and not self._journal.full
 
     async def written_down(self) -> bool:
         """Wait until every passage so far is on the disk; False when the disk refuses."""
         return await asyncio.to_thread(self._journal.flush, FLUSH_S)
 
-    async def _known_of(self, lane: str, session: bytes, records: Sequence[PassageRecord]) -> dict[str, None]:
+    async def _known_of(self, lane: str, session: bytes, records: Sequence[PassageRecord]) -> _Known:
         """The lane's passages in the journal, at least since the first of these: an agent hands over in order."""
-        held_session, known = self._known.get(lane, (b"", {}))
-        if held_session != session:
+        known = self._known.get(lane)
+        if known is None or known.session != session:
             first_utc_s = min(record.started_utc_s for record in records)
             # A day earlier: two clocks are never compared.
             since = datetime.fromtimestamp(first_utc_s, UTC).date() - timedelta(days=1)
             await self.written_down()
-            known = await asyncio.to_thread(_written_down, self._folder, lane, since)
-            self._known[lane] = (session, known)
+            before = await asyncio.to_thread(_written_down, self._folder, lane, since)
+            known = self._known[lane] = _Known(session, before)
         return known
 
 
-def _written_down(folder: Path, lane: str, since: date) -> dict[str, None]:
+def _written_down(folder: Path, lane: str, since: date) -> set[str]:
     """The ids of the lane's passages in the journal since that day. Raises OSError."""
     of_lane = f'"lane":"{lane}"'.encode()
-    found: dict[str, None] = {}
+    found: set[str] = set()
     for each in segments(folder):
         if each.day >= since:
             with each.path.open("rb") as lines:
                 ids = (_ID.search(line) for line in lines if of_lane in line)
-                found.update((one[1].decode(), None) for one in ids if one)
+                found.update(one[1].decode() for one in ids if one)
     return found

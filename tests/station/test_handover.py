@@ -52,7 +52,7 @@ def test_what_comes_twice_counts_once(tmp_path: Path) -> None:
 
     async def story() -> None:
         with station(tmp_path) as (handover, counted):
-            assert await handover.take("B1", ONE, some(3))
+            assert await handover.take("B1", ONE, [*some(3), *some(3)])
             assert await handover.take("B1", ONE, some(3))
             assert await handover.take("B1", ONE, some(3, first=2))
             assert await handover.take("B1", OTHER, some(5))
@@ -73,7 +73,7 @@ def test_what_is_remembered_of_an_agent_that_goes_on_handing_over_is_bounded(tmp
         with station(tmp_path) as (handover, counted):
             for at in range(0, len(many), LINES_MAX):
                 assert await handover.take("B1", ONE, many[at : at + LINES_MAX])
-            assert len(handover._known["B1"][1]) == KNOWN_MAX
+            assert len(handover._known["B1"].since) == KNOWN_MAX
             assert await handover.take("B1", ONE, many[-LINES_MAX:])
             assert len(counted) == len(many)
             assert await handover.take("B1", OTHER, many[:LINES_MAX])  # its file was lost: from the beginning again
