@@ -4,7 +4,6 @@ Personal data (card text and number, code bytes, a temperature) is in four of th
 logged.
 """
 
-import codecs
 import math
 from collections.abc import Callable, Mapping
 from typing import Any, assert_never
@@ -15,6 +14,8 @@ from gate.v1 import device_pb2, lane_pb2
 CONTENT_BYTES_MAX = 8192  # a card's block has 256 bytes, the largest QR symbol holds 2,953
 BITS_MAX = 65_535
 DETAIL_MAX = 200
+ENCODINGS = ("utf-8", "gb18030")  # as scanners' settings allow: the many of Python are not for whoever sends to choose
+TOOK_MAX_S = 3600.0  # no command of a device takes so long
 _UINT32_MAX = 0xFFFF_FFFF
 
 _DIRECTIONS = {
@@ -136,10 +137,8 @@ def _card(card: Any) -> contract.DeviceReport:
 
 
 def _code(code: Any) -> contract.DeviceReport:
-    try:
-        codecs.lookup(code.encoding)
-    except LookupError:
-        raise WireError("code.encoding", "is none that is known here: give utf-8 or gb18030") from None
+    if code.encoding not in ENCODINGS:
+        raise WireError("code.encoding", f"is none that is known here: give {' or '.join(ENCODINGS)}")
     return contract.CodeReport(_content("code.payload", code.payload), code.symbology[:DETAIL_MAX], code.encoding)
 
 
@@ -178,6 +177,8 @@ def _vitals(vitals: Any) -> contract.DeviceReport:
     except ValueError:
         raise WireError("vitals.errors", "is no fault that is known here: run the same version on both sides") from None
     took_s = tuple(seconds_of(each) for each in vitals.command_duration[:most])
+    if not all(0 <= seconds <= TOOK_MAX_S for seconds in took_s):
+        raise WireError("vitals.command_duration", f"must be 0 to {TOOK_MAX_S:g} s")
     return contract.Vitals(took_s, errors, vitals.frames_skipped)
 
 

@@ -205,7 +205,7 @@ class Agent:
         self._hands.chief.outbox.in_charge = False
         self._hands.chief = chief
         self._wanted_back_s = None
-        chief.outbox.take_charge()
+        chief.outbox.take_charge(self._turnstile)
         self._prompts.follow(chief)
 
     def _follow_controller(self, deputy: Deputy, own: Chief) -> None:

@@ -32,17 +32,19 @@ class Backlog:
         self._path = path
         self._place = self._after = _read(path)
 
-    def next(self) -> list[bytes]:
-        """The next lines of passages, at most `LINES_MAX`. Raises OSError."""
+    def next(self, most: int = LINES_MAX) -> list[bytes]:
+        """The next lines of passages, at most so many. Raises OSError."""
         lines: list[bytes] = []
         self._after = self._place
         for each in segments(self._folder):
-            if each.number < self._place.segment or len(lines) == LINES_MAX:
+            if each.number < self._place.segment or len(lines) == most:
                 continue
             offset = self._place.offset if each.number == self._place.segment else 0
             with each.path.open("rb") as file:
+                if file.seek(0, os.SEEK_END) < offset:  # a power loss took its end: other lines stand there now
+                    offset = 0
                 file.seek(offset)
-                while len(lines) < LINES_MAX and (line := file.readline()).endswith(b"\n"):
+                while len(lines) < most and (line := file.readline()).endswith(b"\n"):
                     lines += [line] if _is_passage(line) else []
                     offset += len(line)
             self._after = _Place(each.number, offset)

@@ -75,11 +75,12 @@ class StationDeputy:
 
     async def decided(self) -> list[bytes]:
         """The next passages that were not handed over. Only what is on the disk: a line there does not change."""
-        if not await asyncio.to_thread(self._backlog.next):
+        there = len(await asyncio.to_thread(self._backlog.next))
+        if not there:
             return []  # looked at often: a disk is not made to sync for nothing
         if not await self._station.handover.written_down():
             return []
-        return await asyncio.to_thread(self._backlog.next)
+        return await asyncio.to_thread(self._backlog.next, there)  # those: what came since may still be lost
 
     async def handed_over(self) -> None:
         """What `decided` gave last is on the controller's disk."""

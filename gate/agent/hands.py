@@ -1,9 +1,10 @@
 """Carries out the commands of the controller in charge on the lane's turnstile, none twice and none too late.
 
-A command holds for its lifetime by our own clock since the message of ours that it cites, and not longer than
-`CUT_OFF_S` after the newest message of ours that the controller is known to have heard: later than that it may already
-have called the command failed. What is held open ends with its lease, unless in an emergency: nothing is closed then.
-A controller that is not in charge is refused.
+A command holds for its lifetime by our own clock since the message of ours that it cites. It is not begun later than
+`CUT_OFF_S` after the newest message of ours that the controller is known to have heard: by then it may have called the
+command failed. A release that the turnstile has in time stays as long as it lives: people walk slower than beats.
+What is held open ends with its lease, unless in an emergency: nothing is closed then. A controller that is not in
+charge is refused.
 """
 
 import asyncio
@@ -19,7 +20,9 @@ from gate.v1 import device_pb2
 
 log = logging.getLogger(__name__)
 
-LEASE_S = 2.5  # two renewals of 1 s and half a one: one may be lost
+# A hold whose end the controller does not hear of would stay ended: so longer than a renewal of 1 s, a cut that it does
+# not notice and the beat before it together, and a quarter of a second for a busy machine.
+LEASE_S = 3.0
 LIFETIME_S_MAX = 60.0  # the longest release_within_s of a configuration
 WAITING_MAX = 16  # a lane commands one release and one hold at a time
 STOP_S = 0.5  # for the hold to be ended when we stop
@@ -72,8 +75,10 @@ class Hands:
         chief.heard_s = max(chief.heard_s, seconds_of(newest.since_start_duration))
 
     def renewed(self, chief: Chief, newest: device_pb2.Mark) -> None:
-        """What is held open may stay so."""
+        """What is held open may stay so. Of one that is not in charge any more, it may not."""
         self.heard(chief, newest)
+        if chief is not self.chief:
+            return
         chief.lease_ends_s = max(chief.lease_ends_s, seconds_of(newest.since_start_duration) + LEASE_S)
 
     def take(self, chief: Chief, command: device_pb2.DeviceCommand) -> None:
@@ -192,17 +197,25 @@ class Hands:
         return answer
 
     def _left_s(self, chief: Chief, command: device_pb2.DeviceCommand) -> float:
-        lifetime_s = min(seconds_of(command.lifetime_duration), LIFETIME_S_MAX)
-        ends_s = seconds_of(command.cites.since_start_duration) + lifetime_s
-        return min(ends_s, chief.heard_s + CUT_OFF_S) - self._now()
+        """How long it may still be begun."""
+        return min(_ends_s(command), chief.heard_s + CUT_OFF_S) - self._now()
 
     async def _release(
         self, turnstile: contract.Turnstile, chief: Chief, command: device_pb2.DeviceCommand, left_s: float
     ) -> contract.Answer:
-        direction = direction_of(command.release.direction)
-        ends_s = seconds_of(command.cites.since_start_duration) + seconds_of(command.lifetime_duration)
-        self._open = _Open(chief, command.ref, direction, ends_s)
-        answer = await turnstile.release(direction, left_s, lambda: chief.outbox.sent(command.ref))
+        direction, was_sent = direction_of(command.release.direction), False
+        self._open = _Open(chief, command.ref, direction, _ends_s(command))
+
+        def sent() -> None:
+            nonlocal was_sent
+            was_sent = True
+            chief.outbox.sent(command.ref)
+
+        try:
+            async with asyncio.timeout(left_s):  # a driver that is ended destroys what is not sent yet
+                answer = await turnstile.release(direction, _ends_s(command) - self._now(), sent)
+        except TimeoutError:
+            answer = contract.Answer.UNKNOWN if was_sent else contract.Answer.REFUSED
         if answer is contract.Answer.REFUSED:
             self._open = None
         elif not self._alarm_unknown_to(chief, command):
@@ -240,3 +253,9 @@ class Hands:
                 await self._stand_open(cast(contract.NormallyOpen, self._turnstile))
         except Exception as error:
             log.error("ending it failed: %s", type(error).__name__)
+
+
+def _ends_s(command: device_pb2.DeviceCommand) -> float:
+    """When its lifetime is over, by our own clock."""
+    lifetime_s = min(seconds_of(command.lifetime_duration), LIFETIME_S_MAX)
+    return seconds_of(command.cites.since_start_duration) + lifetime_s

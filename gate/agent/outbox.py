@@ -20,6 +20,7 @@ WAITING_MAX = 256  # a scanner that reads 100 codes a second for two seconds; th
 
 _COUNTS = contract.Passed | contract.Tailgating | contract.Emergency
 # The order in which states are told anew: a turnstile is ready, or not, before it is up.
+_ANOTHERS = contract.Down(contract.DeviceFault.PORT_LOST, "another controller was in charge of it until now")
 _STATES: tuple[tuple[type, ...], ...] = (
     (contract.Emergency,),
     (contract.Ready,),
@@ -114,9 +115,14 @@ class Outbox:
         if self.in_charge:
             self.take_charge()
 
-    def take_charge(self) -> None:
-        """From now on this controller is told everything; how the devices are, first."""
+    def take_charge(self, turnstile: str = "") -> None:
+        """From now on this controller is told everything; how the devices are, first.
+
+        `turnstile` was another's until now: what it was told to hold before, it has forgotten, and is told again.
+        """
         self.in_charge = True
+        if turnstile and self._attached:
+            self._tell_report(turnstile, _ANOTHERS)
         for (device, _), said in sorted(self._states.items(), key=lambda item: item[0][1]):
             if self._attached:
                 self._tell_report(device, said)

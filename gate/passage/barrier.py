@@ -220,6 +220,8 @@ class Barrier:
     def lost(self, lost: bool, now: Moment) -> list[Command]:
         """The turnstile went down or came back."""
         self._lost = lost
+        if not lost and self.kept_closed:
+            self.stands_closed = False  # what it was told before may have been refused, or ended with its power
         return self.fire(Trigger.LOST if lost else Trigger.BACK, now)
 
     def time(self, now: Moment) -> list[Command]:
@@ -251,14 +253,14 @@ class Barrier:
 
     def _stand(self) -> list[Command]:
         """In a closed lane, once nobody holds a grant, a gate that stands open at rest is kept closed."""
+        if self.state is BarrierState.FAULTED and self.kept_closed:
+            return []  # one that is lost stands open by itself; one that is only not ready stays as it was told
         rests = self.state is BarrierState.CLOSED and not self.emergency
         closed = self._normally_open and self.kept_closed and rests
         if closed is self.stands_closed:
             return []
         self.stands_closed = closed
-        if closed:
-            return [StandClosed()]
-        return [] if self.state is BarrierState.FAULTED else [StandOpen()]  # one that is lost stands open by itself
+        return [StandClosed() if closed else StandOpen()]
 
     def fire(self, trigger: Trigger, now: Moment) -> list[Command]:
         """Take one step of the table."""

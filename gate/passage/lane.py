@@ -469,9 +469,11 @@ class Lane:
         if self.emergency_input or not self.emergency:
             return []
         self.barrier.emergency = False
-        if not self.has_turnstile or self.mode is LaneMode.FREE:
+        if not self.has_turnstile:
             return [Show(None, None)]
-        return [*self.barrier.fire(Trigger.END_HOLD, now), Show(None, None)]
+        # A hold of before, or of meanwhile, may not have outlived what opened the gate in hardware: it is held again.
+        trigger = Trigger.HOLD if self.mode is LaneMode.FREE else Trigger.END_HOLD
+        return [*self.barrier.fire(trigger, now), Show(None, None)]
 
     # --- time ----------------------------------------------------------------------------------------------------
 

@@ -13,6 +13,8 @@ class CredentialKind(enum.StrEnum):
     CARD_AND_CODE = "CARD_AND_CODE"
     CERTIFICATE = "CERTIFICATE"
     CARD_AND_CERTIFICATE = "CARD_AND_CERTIFICATE"
+    CARD_NUMBER = "CARD_NUMBER"
+    CARD_NUMBER_AND_CODE = "CARD_NUMBER_AND_CODE"
     NONE = "NONE"
 
 
@@ -30,6 +32,9 @@ class Outcome(enum.StrEnum):
     SHOWN = "SHOWN"  # a lane without a turnstile: the verdict was shown, nobody is counted
     FREE = "FREE"  # crowd release
     EMERGENCY = "EMERGENCY"
+
+
+STAGES = frozenset({"pairing", "lookup", "asking", "release", "passage"})  # labels of a metric, so a closed list
 
 
 @dataclass(frozen=True, slots=True)

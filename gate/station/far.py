@@ -174,7 +174,7 @@ class FarLane:
         self._alive = True
         self._hearing()
         stream = self._stream = Stream(self._newest.number)
-        self._at("lease", LEASE_EVERY_S, self._renew)
+        self._renew()  # at once: the last one may be all but over
         self._lost_commands(hello.last_command)
         if self._is:
             stream.send_newest("lane", self._is)
@@ -188,9 +188,10 @@ class FarLane:
         if hello.devices != expected:
             text = f"lane {self.settings.id} has other devices here: {_named(expected)}, there: {_named(hello.devices)}"
             raise AttachRefusedError(f"{text}; make driver and side of station.toml and lane.toml equal")
-        if hello.wait_s > self.settings.release_within_s:
+        wait_s = hello.wait_s and hello.wait_s + CUT_OFF_S  # the command may be under way for so long
+        if wait_s > self.settings.release_within_s:
             text = f"lane {self.settings.id}: the turnstile there keeps a release for {hello.wait_s:g} s"
-            raise AttachRefusedError(f"{text}; make release_within_s of station.toml {hello.wait_s:g} or more")
+            raise AttachRefusedError(f"{text}; make release_within_s of station.toml {wait_s:g} or more")
         if self.settings.normally_open and not hello.refuses:
             text = f"lane {self.settings.id} is normally_open here, and the turnstile there cannot close on a refusal"
             raise AttachRefusedError(f"{text}; leave it out of station.toml, or give modbus-relay a stop_coil")

@@ -217,7 +217,7 @@ class Journal:
             elif isinstance(item, PassageRecord):
                 try:
                     bodies.append(passage_body(item, self._keys.key(day)))
-                except (TypeError, ValueError, OverflowError) as error:
+                except (TypeError, ValueError, OverflowError, RecursionError) as error:
                     log.error("a passage cannot be written down: %s", type(error).__name__)  # its text may name values
                     unwritable.append(item)
         if unwritable:

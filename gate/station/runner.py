@@ -33,6 +33,7 @@ log = logging.getLogger(__name__)
 
 HOLD_AGAIN_S = 0.5  # a hold that was not taken is commanded again, while it is wanted:
 HOLD_TRIES_MAX = 20  # ten seconds; a turnstile that is down by then is told when it comes back
+STAND_TRIES_MAX = 7200  # an hour at least: a gate does not close while luggage that somebody left stands in it
 RESTART_DEVICE_S = 1.0  # a driver that fails by our own mistake is tried again; recovery is due within 2 s
 
 # Prompts and thermometers have none: nothing is decided otherwise because one is down.
@@ -103,6 +104,7 @@ class LaneRunner:
         self._asking_since: Moment | None = None  # when the credential was complete that issuers are asked about
         self._occupied = False
         self._telling = False  # watchers are about to be told
+        self._stands = 0  # commands to stand closed or open so far: only the newest is insisted on
         if self.far:
             self.far.lane_is(str(core.mode), core.emergency)
 
@@ -366,18 +368,21 @@ class LaneRunner:
         turnstile, barrier = self._barrier(), self.core.barrier
         act = turnstile.hold_open if hold else turnstile.end_hold
         what = "hold open" if hold else "end hold"
-        await self._insist(what, act, lambda: barrier.held_by_us is hold and not self.core.emergency)
+        await self._insist(what, act, lambda: barrier.held_by_us is hold and not self.core.emergency, HOLD_TRIES_MAX)
 
     async def _stand(self, closed: bool) -> None:
         turnstile, barrier = cast(contract.NormallyOpen, self._barrier()), self.core.barrier
-        act = turnstile.stand_closed if closed else turnstile.stand_open
-        await self._insist("stand closed" if closed else "stand open", act, lambda: barrier.stands_closed is closed)
+        self._stands += 1
+        mine = self._stands
+        act, what = (turnstile.stand_closed, "stand closed") if closed else (turnstile.stand_open, "stand open")
+        await self._insist(what, act, lambda: mine == self._stands and barrier.stands_closed is closed, STAND_TRIES_MAX)
 
     async def _insist(
-        self, what: str, act: Callable[[], Awaitable[contract.Answer]], wanted: Callable[[], bool]
+        self, what: str, act: Callable[[], Awaitable[contract.Answer]], wanted: Callable[[], bool], tries: int
     ) -> None:
         """Command it until it is accepted, or not wanted any more."""
-        for _ in range(HOLD_TRIES_MAX):
+        told: contract.Answer | None = None
+        for _ in range(tries):
             try:
                 answer = await act()
             except Exception as error:
@@ -385,10 +390,13 @@ class LaneRunner:
                 answer = contract.Answer.UNKNOWN
             if answer is contract.Answer.ACCEPTED:
                 return
-            log.warning("lane %s: %s was answered %s", self.id, what, answer)
+            if answer is not told:
+                log.warning("lane %s: %s was answered %s; trying again", self.id, what, answer)
+                told = answer
             await asyncio.sleep(HOLD_AGAIN_S)
             if not wanted():
                 return
+        log.error("lane %s: %s was given up after %d tries: see to its turnstile", self.id, what, tries)
 
     async def _refuse(self) -> None:
         turnstile = cast(contract.NormallyOpen, self._barrier())

@@ -376,7 +376,7 @@ Global___AttachHeard: _TypeAlias = AttachHeard  # noqa: Y015
 
 @_typing.final
 class AttachLease(_message.Message):
-    """What is held open may stay so for 2.5 s more, by the agent's clock since the message cited."""
+    """What is held open may stay so for 3 s more, by the agent's clock since the message cited."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -55,6 +55,32 @@ def test_a_line_that_is_still_being_written_waits(tmp_path: Path) -> None:
     assert len(backlog.next()) == 1
 
 
+def test_a_file_that_a_power_loss_made_shorter_is_given_from_its_beginning(tmp_path: Path) -> None:
+    """Its end was handed over and then lost here; what is written in its place is not skipped."""
+    journal, place = tmp_path / "journal", tmp_path / "place.json"
+    write(journal, 4)
+    backlog = Backlog(journal, place)
+    assert len(backlog.next()) == 4
+    backlog.done()
+    (file,) = journal.glob("*.jsonl")
+    lines = file.read_bytes().splitlines(keepends=True)
+    file.write_bytes(b"".join(lines[:2]))
+    again = Backlog(journal, place)
+    assert again.next() == lines[:2]
+    again.done()
+    file.write_bytes(b"".join(lines[:3]))
+    assert again.next() == lines[2:3]
+
+
+def test_no_more_is_given_than_is_asked_for(tmp_path: Path) -> None:
+    """What was written after the disk was asked may still be lost: it waits for the next time."""
+    write(tmp_path / "journal", 4)
+    backlog = Backlog(tmp_path / "journal", tmp_path / "place.json")
+    first = backlog.next(3)
+    backlog.done()
+    assert (len(first), len(backlog.next())) == (3, 1)
+
+
 def test_a_place_that_cannot_be_read_gives_all_again(tmp_path: Path) -> None:
     """The controller knows what it has: nothing is lost, and nothing counted twice there."""
     write(tmp_path / "journal", 3)

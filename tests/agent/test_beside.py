@@ -163,7 +163,8 @@ def test_closing_on_a_refusal_is_not_done_late_nor_in_an_alarm_that_was_not_know
     ("station", "lane", "says"),
     [
         ("normally_open = true", "", "cannot close on a refusal"),
-        ("", 'profile = "perco-st01"\nhold_coil = 1', "keeps a release for 8 s"),
+        ("", 'profile = "perco-st01"\nhold_coil = 1', "keeps a release for 8 s; make .* 9.25 or more"),
+        ("", "passage_wait_s = 3", "keeps a release for 3 s; make .* 4.25 or more"),  # its way there takes time too
     ],
 )
 def test_what_only_the_agent_knows_of_its_turnstile_is_asked(
@@ -179,6 +180,24 @@ def test_what_only_the_agent_knows_of_its_turnstile_is_asked(
             )
             with pytest.raises(ConfigError, match=says):
                 await Agent(load_lane(path), Link(far.wire.address)).run()
+
+    asyncio.run(story())
+
+
+def test_a_far_turnstile_that_keeps_a_release_itself_is_released(tmp_path: Path) -> None:
+    """Its wait is longer than the second in which a cut-off is noticed, and fits into the lane's."""
+
+    async def story() -> None:
+        async with far_house(tmp_path, agents=False) as far:
+            path = far.lane_file()
+            path.write_text(_add(path.read_text(), "", "passage_wait_s = 2.5"))
+            agent = asyncio.create_task(Agent(load_lane(path), Link(far.wire.address)).run())
+            try:
+                await far.works()
+                await far.one_more_passes()
+            finally:
+                agent.cancel()
+                await asyncio.gather(agent, return_exceptions=True)
 
     asyncio.run(story())
 

@@ -13,7 +13,7 @@ import pytest
 from drivers import contract
 from gate import config
 from gate.agent.prompts import Prompts
-from gate.devicewire import report_message, report_of
+from gate.devicewire import WireError, report_message, report_of
 from gate.rpc import device as rpc_device
 from gate.station.far import FarLane
 from gate.station.farwire import Hello, Mark
@@ -55,6 +55,24 @@ def test_every_report_arrives_as_it_was_said(kind: type) -> None:
             said = dataclasses.replace(said, encoding="gb18030")  # the one field with a rule of its own
         message = device_pb2.DeviceReport.FromString(report_message("a device", said).SerializeToString())
         assert (message.device, report_of(message)) == ("a device", said)
+
+
+@pytest.mark.parametrize("encoding", ["", "utf_7", "idna", "bz2", "a\0b", "x" * 100_000])
+def test_an_agent_does_not_choose_any_codec_of_python(encoding: str) -> None:
+    """Only what scanners are set to: the others cost time, or raise what nobody names."""
+    message = report_message("a device", contract.CodeReport(b"text", "QR", encoding))
+    with pytest.raises(WireError) as caught:
+        report_of(message)
+    assert caught.value.field == "code.encoding"
+    assert len(str(caught.value)) < 100
+
+
+@pytest.mark.parametrize("took_s", [-1.0, 3e11])
+def test_a_command_that_took_no_possible_time_is_refused(took_s: float) -> None:
+    """It would spoil the sum of a metric for good."""
+    with pytest.raises(WireError) as caught:
+        report_of(report_message("a device", contract.Vitals((took_s,))))
+    assert caught.value.field == "vitals.command_duration"
 
 
 def test_the_wire_has_no_report_that_devices_do_not_know() -> None:

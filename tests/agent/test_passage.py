@@ -168,7 +168,7 @@ def test_what_is_held_open_ends_with_its_lease_but_never_in_an_emergency(tmp_pat
                 board.set_fire(True)
             await far.cut_off()
             if alarm:
-                with pytest.raises(TimeoutError):  # longer than the lease of 2.5 s
+                with pytest.raises(TimeoutError):  # with the cut-off, longer than the lease of 3 s
                     await h.until(lambda: not board.coils[0], 2.5)
             else:
                 await h.until(lambda: not board.coils[0], 5)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 import pytest
 from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from gate.credential.documents import DocumentType, document
 from gate.credential.healthcode import HealthCode
@@ -19,6 +20,7 @@ from gate.passage.commands import (
     Command,
     Direction,
     FindStatus,
+    HoldOpen,
     LaneMode,
     Refuse,
     Release,
@@ -56,6 +58,7 @@ class _Scene:
     releases: list[Direction] = field(default_factory=list)
     lives_s: list[float] = field(default_factory=list)
     closings: int = 0
+    holds: int = 0
     stands: list[str] = field(default_factory=list)
     records: list[PassageRecord] = field(default_factory=list)
 
@@ -91,6 +94,8 @@ class _Scene:
                 self.lives_s.append(within_s)
             case Refuse():
                 self.closings += 1
+            case HoldOpen():
+                self.holds += 1
             case StandClosed() | StandOpen():
                 self.stands.append("closed" if isinstance(command, StandClosed) else "open")
             case WriteRecord(record=record):
@@ -316,6 +321,96 @@ def test_a_lane_that_stands_closed_is_never_told_to_close() -> None:
     assert scene.records[-1].verdict == VerdictKind.DENY
     scene.see(events.ModeSet(LaneMode.CLOSED, "op"))
     assert (scene.closings, scene.stands) == (0, [])
+
+
+def test_a_gate_that_could_not_be_closed_yet_is_closed_when_it_works() -> None:
+    """Its lane was closed before its turnstile was ever there: what was told to nobody is told again."""
+    scene = _Scene(normally_open=True)
+    scene.see(events.ModeSet(LaneMode.CLOSED, "op"))
+    scene.see(events.TurnstileBack(), 60.0)
+    assert scene.stands == ["closed", "closed"]
+
+
+def test_a_gate_that_is_only_not_ready_is_opened_with_its_lane() -> None:
+    """Lost to us may mean that it takes no release: it stands closed all the same, until it is told."""
+    scene = _Scene(normally_open=True, mode=LaneMode.CLOSED)
+    scene.see(events.TurnstileBack())
+    scene.see(events.TurnstileLost(), 5.0)
+    scene.see(events.ModeSet(LaneMode.BOTH, "op"))
+    assert scene.stands == ["closed", "open"]
+    scene.see(events.TurnstileBack(), 5.0)
+    assert scene.stands == ["closed", "open"]
+
+
+def test_a_hold_that_was_ordered_in_an_emergency_is_told_again_after_it() -> None:
+    """Hardware held it open then and no longer does; the lane is free."""
+    scene = _Scene()
+    scene.see(events.TurnstileBack())
+    scene.see(events.EmergencySeen(True), 0.1)
+    scene.see(events.ModeSet(LaneMode.FREE, "op"))
+    scene.see(events.EmergencySeen(False), 0.1)
+    held = scene.holds
+    scene.see(events.EmergencyReset("op"), 0.1)
+    assert scene.holds == held + 1
+
+
+_HAPPENS = {
+    **{f"mode {mode}": events.ModeSet(mode, "op") for mode in LaneMode},
+    "fire": events.EmergencySeen(True),
+    "fire over": events.EmergencySeen(False),
+    "reset": events.EmergencyReset("op"),
+    "lost": events.TurnstileLost(),
+    "not ready": events.TurnstileLost(),
+    "back": events.TurnstileBack(),
+    "staff": events.StaffReleased("op", "seen", ENTRY, Reason.STAFF_RELEASE),
+    "passes": events.PersonPassed(ENTRY),
+    "other way": events.PersonPassed(EXIT),
+    "time": events.TimeReached(),
+}
+
+
+@dataclass
+class _Flaps(_Scene):
+    """A gate that stands open at rest, as its driver leaves it: what closes it, and everything that opens it."""
+
+    is_there: bool = False  # it takes commands, ready for a release or not
+    is_shut: bool = False
+
+    def _take(self, command: Command) -> None:
+        match command:
+            case StandClosed():
+                assert not self.lane.emergency
+                self.is_shut = self.is_there
+            case StandOpen() | Release() | HoldOpen() if self.is_there:
+                self.is_shut = False
+        super()._take(command)
+
+
+@settings(max_examples=300, deadline=None, derandomize=True)
+@given(st.lists(st.sampled_from([*_HAPPENS, "card", "card back"]), max_size=30))
+def test_flaps_are_shut_in_a_closed_lane_and_in_no_other(steps: list[str]) -> None:
+    """CLOSED, FREE, emergency, reset, lost, back in any order, two ways: shut exactly when the lane is closed, its
+    turnstile works, and nobody holds a grant; open in every emergency.
+    """
+    scene = _Flaps(normally_open=True)
+    works = False
+    for step in steps:
+        if step in ("lost", "not ready", "back"):
+            works = step == "back"
+            scene.is_there = works or (scene.is_there and step == "not ready")
+            scene.is_shut = scene.is_shut and scene.is_there  # one that is lost stands open by itself
+        if step == "fire":
+            scene.is_shut = False  # hardware, and the driver by itself
+        if step.startswith("card"):
+            scene.card(1, EXIT if step.endswith("back") else ENTRY, 9.0)
+        else:
+            scene.see(_HAPPENS[step], 9.0 if step == "time" else 0.1)
+        barrier = scene.lane.barrier
+        closed = scene.lane.mode is LaneMode.CLOSED and not scene.lane.emergency and barrier.current is None
+        if closed and works:
+            assert scene.is_shut
+        if not closed:
+            assert not scene.is_shut
 
 
 class _OpenWorld(_World):

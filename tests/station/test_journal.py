@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, date, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -116,11 +117,16 @@ def test_the_same_subject_has_one_mark_a_day_and_another_tomorrow(tmp_path: Path
     assert first == second != tomorrow
 
 
-def test_a_record_that_json_cannot_hold_is_counted_and_harms_no_other(tmp_path: Path) -> None:
+def nested(depth: int) -> Any:
+    return [nested(depth - 1)] if depth else "deep"
+
+
+@pytest.mark.parametrize("bad", [b"\0", nested(600)], ids=["bytes", "nested"])
+def test_a_record_that_json_cannot_hold_is_counted_and_harms_no_other(tmp_path: Path, bad: Any) -> None:
     """One bad record is lost by count; those around it are written, and the writer lives on."""
     with opened(tmp_path) as made:
         made.append(passage_record(1))
-        made.append(passage_record(2, findings=({"bad": b"\0"},)))
+        made.append(passage_record(2, findings=({"bad": bad},)))
         made.append(passage_record(3))
         assert made.flush(LIMIT_S)
         made.append(passage_record(4))

@@ -166,10 +166,15 @@ class ModbusTurnstile:
 
     async def end_hold(self) -> Answer:
         """End holding; refused while the fire input is active."""
-        if self._inputs is None or self._inputs.fire:
-            return Answer.REFUSED
+        return await self._command(self._end_hold, may=self._may_end)
+
+    def _may_end(self) -> bool:
+        """Asked when its turn has come, not before: a fire may be seen while other commands are carried out."""
+        return self._inputs is not None and not self._inputs.fire
+
+    async def _end_hold(self, bus: Bus) -> None:
         self._emergency = False
-        return await self._command(self._relays.end_hold)
+        await self._relays.end_hold(bus, self._may_end)
 
     async def refuse(self) -> Answer:
         """Close a gate that stands open, for a while, and on nobody. See `drivers.contract.NormallyOpen`."""

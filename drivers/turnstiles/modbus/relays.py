@@ -77,16 +77,18 @@ class Relays:
             self._owed.pop(relay, None)  # the end of a pulse must not end the hold
             await bus.write(self._unit(), self._map.coil(relay, on=True))
 
-    async def end_hold(self, bus: Bus) -> None:
-        """One person per release again."""
+    async def end_hold(self, bus: Bus, may: Callable[[], bool]) -> None:
+        """One person per release again, as long as it `may` be: a fire can be seen between two of its frames."""
         relays = list(self._map.holds)
         if self._map.held_by_stop or self._pulse != "board":  # one that an earlier controller left on when killed
             relays += [relay for relay in self._unlocks() if relay not in relays]
         for relay in relays:
+            _check(may)
             self._owed.pop(relay, None)
             await self._off(bus, relay)
         if self._map.held_by_stop:  # with an unlock still on it would mean free passage
             await self.end_stop(bus)
+            _check(may)
             await self.close(bus, self._map.pulse_s)
 
     async def close(self, bus: Bus, length_s: float) -> None:
@@ -131,3 +133,8 @@ class Relays:
 
     def _unlocks(self) -> list[int]:
         return list(dict.fromkeys(self._map.release.values()))
+
+
+def _check(may: Callable[[], bool]) -> None:
+    if not may():
+        raise RefusedError(0)  # by us: no exception of Modbus has this number

@@ -171,13 +171,20 @@ class UhppoteTurnstile(SerialTurnstile[bytes]):
 
     async def end_hold(self) -> Answer:
         """End a hold, unless a fire is on."""
-        if self._seen is None or self._seen.fire:
+        if not self._may_end():
             return Answer.REFUSED
         return await super().end_hold()
 
     async def _hold(self, on: bool, sent: Sent) -> Answer:
-        answers = [await self._set_mode(door, NORMALLY_OPEN if on else CONTROLLED, sent) for door in self._doors]
+        mode = NORMALLY_OPEN if on else CONTROLLED
+        # Asked again now that its turn has come: a fire may have been seen meanwhile.
+        answers = [
+            await self._set_mode(door, mode, sent) if on or self._may_end() else Answer.REFUSED for door in self._doors
+        ]
         return answers[0] if len(set(answers)) == 1 else Answer.UNKNOWN
+
+    def _may_end(self) -> bool:
+        return self._seen is not None and not self._seen.fire
 
     async def _set_mode(self, door: int, mode: int, sent: Sent) -> Answer:
         told = await self._value("set_door_control", Function.SET_DOOR, door, mode, self._delays[door], sent=sent)

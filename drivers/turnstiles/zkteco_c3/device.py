@@ -12,7 +12,7 @@ from drivers.registry import SettingError, SettingValue
 from drivers.transport import REOPEN_S, PortError, port_setting
 from drivers.turnstiles.controller import NoAnswerError, Sent
 from drivers.turnstiles.zkteco_c3.codec import CLOSED, HELD, DoorMap, Event, RefusedError, move
-from drivers.turnstiles.zkteco_c3.panel import Line, Panel, join_panel, leave_panel
+from drivers.turnstiles.zkteco_c3.panel import ForbiddenError, Line, Panel, join_panel, leave_panel
 
 
 class C3Turnstile:
@@ -98,13 +98,12 @@ class C3Turnstile:
 
     async def release(self, direction: Direction, lifetime_s: float, sent: Callable[[], None] | None = None) -> Answer:
         """Open the direction's door. See `drivers.contract.Turnstile`."""
-        if self._held or self._emergency:
-            return Answer.REFUSED
         until_s = asyncio.get_running_loop().time() + lifetime_s - self._open_s  # the panel's time must fit in
         said = Sent(sent)
         try:
             async with asyncio.timeout(max(0.0, lifetime_s)):
-                return await self._command(move(self._map.doors[direction], self._open_s), said, until_s)
+                operation = move(self._map.doors[direction], self._open_s)
+                return await self._command(operation, said, until_s, lambda: not (self._held or self._emergency))
         except TimeoutError:  # what was on its way is destroyed
             return Answer.UNKNOWN if said.was else Answer.REFUSED
 
@@ -112,7 +111,7 @@ class C3Turnstile:
         """Hold every door of the turnstile open."""
         async with self._holding:
             before, self._held = self._held, True
-            answer = await self._move_all(HELD)
+            answer = await self._move_all(HELD, lambda: True)
             if answer is Answer.REFUSED:
                 self._held = before
             return answer
@@ -125,7 +124,7 @@ class C3Turnstile:
             if not self._held:
                 return Answer.ACCEPTED
             self._held = False
-            answer = await self._move_all(CLOSED)
+            answer = await self._move_all(CLOSED, lambda: not self._emergency)
             if answer is not Answer.ACCEPTED:
                 self._held = True
             return answer
@@ -134,17 +133,17 @@ class C3Turnstile:
     def _doors(self) -> list[int]:
         return sorted(set(self._map.doors.values()))
 
-    async def _move_all(self, seconds: int) -> Answer:
-        answers = [await self._command(move(door, seconds), Sent(), float("inf")) for door in self._doors]
+    async def _move_all(self, seconds: int, may: Callable[[], bool]) -> Answer:
+        answers = [await self._command(move(door, seconds), Sent(), float("inf"), may) for door in self._doors]
         return answers[0] if len(set(answers)) == 1 else Answer.UNKNOWN
 
-    async def _command(self, operation: bytes, said: Sent, until_s: float) -> Answer:
+    async def _command(self, operation: bytes, said: Sent, until_s: float, may: Callable[[], bool]) -> Answer:
         async with self._moving:
             if not self._up or self._panel is None:
                 return Answer.REFUSED
             try:
-                await self._panel.control(operation, said, until_s)
-            except (RefusedError, PortError):
+                await self._panel.control(operation, said, until_s, may)
+            except (RefusedError, PortError, ForbiddenError):
                 return Answer.REFUSED  # it did not act, or nothing was sent
             except NoAnswerError:
                 return Answer.UNKNOWN if said.was else Answer.REFUSED

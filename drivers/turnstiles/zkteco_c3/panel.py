@@ -7,7 +7,7 @@ the connection, unsent bytes destroyed (devices.md 3.4), and a new one is opened
 import asyncio
 import contextlib
 import weakref
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -34,6 +34,10 @@ STOP_S = 0.5  # to say good-bye; a stopping controller waits for all its lanes
 OLD_LOOKS_MAX = 64  # looks for events of before we came; a panel that has more to tell tells them as new
 PASSWORD_MAX = 32  # bytes; a longer file is no password
 ASKED = b"~SerialNumber,DeviceName,FirmVer,LockCount"
+
+
+class ForbiddenError(Exception):
+    """The doors are held or a fire is on since the operation was asked for: it was not sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,14 +111,16 @@ class Panel:
         finally:
             self._close()
 
-    async def control(self, operation: bytes, sent: Sent, until_s: float) -> None:
-        """Carry out an operation, sent by `until_s` of the loop's clock or never.
+    async def control(self, operation: bytes, sent: Sent, until_s: float, may: Callable[[], bool]) -> None:
+        """Carry out an operation, sent by `until_s` of the loop's clock, and if it `may` be then, or never.
 
-        Raises NoAnswerError, RefusedError, PortError; only with the first may it have acted.
+        Raises NoAnswerError, RefusedError, PortError, ForbiddenError; only with the first may it have acted.
         """
         async with self._turn(write=True):
             if not self._ready:
                 raise PortError(DeviceFault.PORT_LOST, f"{self._port} is not connected")
+            if not may():
+                raise ForbiddenError
             if asyncio.get_running_loop().time() > until_s:
                 raise NoAnswerError
             await self._ask(Command.CONTROL, operation, sent)
