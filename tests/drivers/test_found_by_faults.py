@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from drivers.contract import Answer, CodeReport, Direction, Emergency, Passed
-from drivers.readers.osdp.line import Channel, Traffic
+from drivers.readers.osdp.line import Channel, Order, Traffic
 from drivers.readers.osdp.panel import Member, Panel
 from drivers.scanners.wedge.codec import encode, strokes
 from drivers.simulated.relay_board import FLASH_ON, _ModbusError
@@ -192,7 +192,7 @@ def test_a_panel_that_begins_anew_is_told_the_inputs_again(tmp_path: Path, secur
 @pytest.mark.parametrize("refused", [False, True])
 def test_a_lost_answer_about_inputs_is_no_refusal(refused: bool) -> None:
     """Asked again when the answer was lost, not when the device said that it does not know the question."""
-    library = SimpleNamespace(CMD_STATUS=1, CMD_OUTPUT=2, COMPLETION_OK=0)
+    library = SimpleNamespace(CMD_STATUS=1, CMD_OUTPUT=2, CMD_LED=3, COMPLETION_OK=0)
     panel: Any = Panel.__new__(Panel)
     panel._library, panel._channel = library, Channel()
     member = Member(0, None, lambda heard: None, wants_inputs=True)
@@ -202,3 +202,23 @@ def test_a_lost_answer_about_inputs_is_no_refusal(refused: bool) -> None:
         panel._channel.traffic[0].nak_s = time.monotonic()
     panel._complete(member, library.CMD_STATUS, -1)
     assert (member.inputs_asked, member.inputs_refused) == (refused, refused)
+
+
+def test_a_refused_osdp_release_does_not_go_out_in_the_name_of_the_next_command() -> None:
+    """libosdp had it when its time was over, and writes it when the next is ordered: neither goes out so."""
+    said: list[bytes] = []
+    wire: Any = SimpleNamespace(write=said.append, refuse_to_wait=lambda: None, read=lambda size: b"")
+    channel, member = Channel(wire=wire), Member(0, None, lambda heard: None)
+    panel = Panel(test_osdp_output._Library(), channel, [member], 0.0)
+    test_osdp_output._come(panel, channel)
+    release = Order({}, 1.2, lambda: None)
+    assert panel.take(member, release)
+    panel.step(1.1)
+    assert release.submitted
+    assert panel.overdue(1.25) == [(member, release)]
+    assert panel.take(member, hold := Order({}, time.monotonic() + 5.0, lambda: None))
+    channel.write(test_osdp_output._summed(bytes.fromhex("5300000000680005030000")))
+    assert said == []
+    assert panel.spoilt, "libosdp is to begin anew"
+    again = Panel(test_osdp_output._Library(), channel, [member], 2.0)
+    assert (again.spoilt, hold.submitted) == (False, False)

@@ -127,6 +127,8 @@ class Panel:
         self._control.set_event_callback(self._event)
         self._control.set_command_completion_callback(self._completed)
         channel.swallowed.clear()
+        for order in channel.orders.values():
+            order.submitted = False  # the one before had it; what has gone out is not given again
         for member in members:
             channel.traffic[member.address] = Traffic()
             member.state, member.since_s, member.inputs_asked = _State.TRYING, now_s, False
@@ -294,7 +296,7 @@ class Panel:
 
     def _submit(self, index: int, member: Member) -> None:
         order = self._channel.orders.get(member.address)
-        if order is None or order.submitted:
+        if order is None or order.submitted or order.sent_s is not None:
             return
         command = {"command": self._library.CMD_OUTPUT, **order.command}
         order.submitted = bool(self._control.submit_command(index, command))
@@ -306,7 +308,7 @@ class Panel:
             order = self._channel.orders.get(member.address)
             # Sent or not: after its lifetime the kernel may not deliver it any more, so its port must close then.
             if order and now_s >= min(order.ends_s, float("inf") if order.sent_s is None else order.sent_s + ANSWER_S):
-                del self._channel.orders[member.address]
+                self._channel.end_order(member.address)
                 self._enter(member, _State.LEAVING, now_s)
                 late.append((member, order))
         return late
