@@ -8,12 +8,14 @@ from typing import Any
 
 import pytest
 
-from drivers.contract import Answer, CodeReport, Direction, Emergency, Passed
+from drivers.contract import Answer, CodeReport, Direction, Emergency, MeasuredAt, Passed, Temperature
 from drivers.readers.osdp.line import Channel, Order, Traffic
 from drivers.readers.osdp.panel import Member, Panel
 from drivers.scanners.wedge.codec import encode, strokes
 from drivers.simulated.relay_board import FLASH_ON, _ModbusError
+from drivers.simulated.serial_thermometer import SimulatedThermometer
 from drivers.simulated.wedge import SimulatedWedge
+from drivers.thermometers.serial.codec import FIVE_A, Frames
 from tests.drivers import test_osdp_output, test_zkteco_c3_device
 from tests.drivers.scanner_bench import bench
 from tests.drivers.serial_gates import gated
@@ -222,3 +224,34 @@ def test_a_refused_osdp_release_does_not_go_out_in_the_name_of_the_next_command(
     assert panel.spoilt, "libosdp is to begin anew"
     again = Panel(test_osdp_output._Library(), channel, [member], 2.0)
     assert (again.spoilt, hold.submitted) == (False, False)
+
+
+@pytest.mark.parametrize("at", range(1, 9))
+def test_a_thermometer_s_frame_that_broke_off_is_nobody_s_temperature(at: int) -> None:
+    """5A5A45 behind an 0E: with the next frame's head its sum is right, and 36.74 would be told of anybody."""
+    frame = SimulatedThermometer(celsius=38.2).frame()
+    told = Frames(FIVE_A).feed(frame[:at] + frame * 2)
+    assert {one.celsius for one in told if one} == {38.2}
+    assert Frames(FIVE_A).feed(frame[:at] + frame)[-1:] != [Temperature(36.74, MeasuredAt.FOREHEAD)]
+
+
+def test_half_a_frame_of_a_thermometer_is_forgotten_before_the_next_one(tmp_path: Path) -> None:
+    """Registers: half an answer, and the next a poll later, read as another temperature where the sum holds."""
+
+    whole = SimulatedThermometer("register", celsius=38.2).frame()
+    half = bytearray(whole[:-2])
+    half[8] = (0x03 - sum(half) - whole[0] + half[8]) & 0xFF  # its own temperature: so that the sum holds
+    answers = [bytes(half)]
+
+    async def module(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while await reader.read(64):
+            writer.write(answers.pop(0) if answers else whole)
+
+    async def story() -> None:
+        async with bench("serial-thermometer", module, tmp_path, protocol="register", poll_ms=200) as one:
+            await one.until(lambda: any(isinstance(each, Temperature) for each in one.said))
+            assert not answers, "the half one was said"
+            told = {each.celsius for each in one.said if isinstance(each, Temperature)}
+            assert told == {38.2}
+
+    asyncio.run(story())
