@@ -66,7 +66,7 @@ class Channel:
     wire: Wire | None = None
     lost: PortError | None = None  # why the wire is of no more use
     noise_s: float = _NEVER  # when bytes came that are no frame
-    swallowed: set[int] = field(default_factory=set)  # addresses of whose output command libosdp is to be rid: it is not let out
+    swallowed: set[int] = field(default_factory=set)  # addresses whose output command libosdp has and may not send
     traffic: dict[int, Traffic] = field(default_factory=dict)
     orders: dict[int, Order] = field(default_factory=dict)  # the one output command of an address
     _frames: Frames = field(default_factory=Frames)
