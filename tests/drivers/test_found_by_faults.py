@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from drivers.contract import Answer, CodeReport, Direction, Emergency, MeasuredAt, Passed, Temperature
+from drivers.contract import Answer, CodeReport, DeviceFault, Direction, Emergency, MeasuredAt, Passed, Temperature
 from drivers.readers.osdp.line import Channel, Order, Traffic
 from drivers.readers.osdp.panel import Member, Panel
 from drivers.scanners.wedge.codec import encode, strokes
@@ -224,6 +224,20 @@ def test_a_refused_osdp_release_does_not_go_out_in_the_name_of_the_next_command(
     assert panel.spoilt, "libosdp is to begin anew"
     again = Panel(test_osdp_output._Library(), channel, [member], 2.0)
     assert (again.spoilt, hold.submitted) == (False, False)
+
+
+def test_one_lost_answer_on_a_line_that_begins_anew_is_no_loss_of_its_device() -> None:
+    """Another device joined, and this one answered a moment too late: libosdp asks again before it is called away."""
+    heard: list[Any] = []
+    channel, member = Channel(), Member(0, None, heard.append)
+    test_osdp_output._come(Panel(test_osdp_output._Library(), channel, [member], 0.0), channel)
+    heard.clear()
+    panel = Panel(test_osdp_output._Library(), channel, [member], 20.0)
+    channel.traffic[0].sent_s = 20.01
+    panel.step(20.5)
+    assert heard == []
+    panel.step(20.9)
+    assert [each.fault for each in heard] == [DeviceFault.NO_ANSWER]
 
 
 @pytest.mark.parametrize("at", range(1, 9))

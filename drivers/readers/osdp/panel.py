@@ -86,6 +86,7 @@ class Member:
     since_s: float = 0.0  # when the state began
     said: DeviceFault | None = None
     up: bool = False
+    spared_until_s: float = 0.0  # it was there when its panel began anew: one lost answer is no absence yet
     inputs_asked: bool = False
     inputs_asked_s: float = 0.0
     inputs_refused: bool = False  # it does not answer the question for its inputs, so it is not asked again
@@ -132,6 +133,7 @@ class Panel:
         for member in members:
             channel.traffic[member.address] = Traffic()
             member.state, member.since_s, member.inputs_asked = _State.TRYING, now_s, False
+            member.spared_until_s = now_s + SILENCE_S if member.up else now_s
 
     def _info(self, member: Member) -> dict[str, Any]:
         lib = self._library
@@ -216,7 +218,7 @@ class Panel:
                 self._arrived(index, member, now_s)
             case _State.TRYING:
                 quiet = known.sent_s >= member.since_s and now_s - max(known.sent_s, known.heard_s) > TRY_S
-                if quiet or now_s - member.since_s > HANDSHAKE_S:
+                if (quiet and now_s >= member.spared_until_s) or now_s - member.since_s > HANDSHAKE_S:
                     self._away(member, known, now_s)
             case _State.LEAVING if self._control.is_pd_enabled(index):
                 # libosdp obeys when the device answers, or its eight tries of a second each are over.
