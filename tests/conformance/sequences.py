@@ -15,7 +15,7 @@ from typing import Any
 from drivers import registry
 from drivers.contract import Answer, DeviceReport, Direction, Down, Emergency, Passed, Up
 from drivers.simulated.ports import SimulatedPort, UdpPort, plug_at
-from tests.conformance.plug import BACK_S, START_S, _free_port, kinds
+from tests.conformance.plug import BACK_S, START_S, _free_port, kinds, skip_without
 from tests.conformance.rig import Rig
 from tests.conformance.rigs import Light, Voice, rig_for
 from tests.conformance.rigs_gates import Gate
@@ -24,7 +24,8 @@ from tests.conformance.rigs_sources import Source
 COUNT = int(os.environ.get("GATE_FAULTS", "50"))  # of each driver; `make soak` runs 1,000, as the issue asks
 FIRST = int(os.environ.get("GATE_FAULTS_FROM", "0"))
 AT_ONCE = 25  # in one loop: more, and on a busy machine it is the test that is late
-THREADS_AT_ONCE = 8  # an OSDP line is a thread that wakes every 5 ms, before a device that wakes every 2 ms
+# An OSDP line is a thread that wakes every 5 ms, before a device that wakes every 2 ms; PC/SC two processes for each.
+HEAVY_AT_ONCE = 8
 FAULTS_EACH = 3
 FAULT_S = (0.05, 1.1)  # from less than one poll to longer than every time-out
 RESTART_S = 0.15  # without power
@@ -120,7 +121,9 @@ class Clock:
 
 async def run_all(info: registry.DriverInfo, folder: Path) -> list[str]:
     """All sequences of a driver; what was found, each with how to see it again."""
-    clock, gate = Clock(), asyncio.Semaphore(THREADS_AT_ONCE if info.bus == "osdp" else AT_ONCE)
+    skip_without(info)
+    is_heavy = info.bus == "osdp" or "pcsc" in info.ports
+    clock, gate = Clock(), asyncio.Semaphore(HEAVY_AT_ONCE if is_heavy else AT_ONCE)
     watching = asyncio.create_task(clock.watch())
     where = kinds(info)
 
