@@ -31,7 +31,7 @@ ILLEGAL_FUNCTION, ILLEGAL_ADDRESS, ILLEGAL_VALUE, GATEWAY_DEAF = 1, 2, 3, 0x0B
 class BoardKnobs:
     """How the board misbehaves; the defaults are a good board."""
 
-    answer_s: float = 0.0
+    answer_s: float = 0.0  # late
     silent: bool = False
     lose_answer: bool = False  # carry a write out and say nothing
     gateway_deaf: bool = False  # carry a write out, and a gateway says exception 0B: it heard no answer
@@ -134,8 +134,12 @@ class SimulatedRelayBoard:
         if unit != self.unit or self.knobs.silent:
             self.unheard += unit == self.unit
             return None
-        if self.knobs.answer_s:
+        answer = self._act(pdu)
+        if self.knobs.answer_s:  # it acts at once, and its answer comes late
             await asyncio.sleep(self.knobs.answer_s)
+        return answer
+
+    def _act(self, pdu: bytes) -> bytes | None:
         function = pdu[0] if pdu else 0
         try:
             answer = self._execute(function, pdu[1:])

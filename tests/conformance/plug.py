@@ -47,7 +47,7 @@ class Plug:
     """One place: the simulated device comes and goes there, and noise may take its place."""
 
     def __init__(self, info: registry.DriverInfo, kind: str, folder: Path) -> None:
-        _skip_without(info)
+        skip_without(info)
         self.far, kind = kind.startswith("far "), kind.removeprefix("far ")
         self._info = info
         self._folder = folder / "device"
@@ -126,7 +126,7 @@ class Plug:
         return False
 
 
-def _skip_without(info: registry.DriverInfo) -> None:
+def skip_without(info: registry.DriverInfo) -> None:
     """A program that a driver or its simulator starts is real: where it is missing, the driver cannot be proved."""
     simulator = importlib.import_module(info.simulator)
     program = getattr(simulator, "NEEDS", "")

@@ -23,6 +23,7 @@ from tests.conformance.cable import Cable
 from tests.conformance.plug import Plug
 from tests.conformance.rig import Rig
 from tests.conformance.rigs_gates import C3, Board, Digicon, MachPower, OsdpOutput, PymodbusServer, Tpw, Uhppote
+from tests.conformance.rigs_pcsc import Pcsc
 from tests.conformance.rigs_sources import Engine, Line, Osdp, Samv, Ssi, Thermometer, Wedge
 
 
@@ -109,6 +110,7 @@ RIGS: dict[str, tuple[type[Rig], ...]] = {
     "modbus-relay": (Board, Board, PymodbusServer),
     "osdp": (Osdp,),
     "osdp-output": (OsdpOutput,),
+    "pcsc": (Pcsc,),
     "samv": (Samv,),
     "serial-thermometer": (Thermometer,),
     "ssi-scanner": (Ssi,),

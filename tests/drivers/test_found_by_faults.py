@@ -6,10 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from drivers.contract import Answer, CodeReport, Direction, Emergency, Passed
+from drivers.contract import Answer, CodeReport, DeviceFault, Direction, Emergency, MeasuredAt, Passed, Temperature
+from drivers.readers.osdp.line import Channel, Order
+from drivers.readers.osdp.panel import Member, Panel
 from drivers.scanners.wedge.codec import encode, strokes
 from drivers.simulated.relay_board import FLASH_ON, _ModbusError
+from drivers.simulated.serial_thermometer import SimulatedThermometer
 from drivers.simulated.wedge import SimulatedWedge
+from drivers.thermometers.serial.codec import FIVE_A, Frames
 from tests.drivers import test_osdp_output, test_zkteco_c3_device
 from tests.drivers.scanner_bench import bench
 from tests.drivers.serial_gates import gated
@@ -181,5 +185,70 @@ def test_a_panel_that_begins_anew_is_told_the_inputs_again(tmp_path: Path, secur
             device.knobs.silent = False
             await one.up(2)
             await one.reported(Emergency(True))
+
+    asyncio.run(story())
+
+
+def test_a_refused_osdp_release_does_not_go_out_in_the_name_of_the_next_command() -> None:
+    """libosdp had it when its time was over, and writes it when the next is ordered: neither goes out so."""
+    said: list[bytes] = []
+    wire: Any = SimpleNamespace(write=said.append, refuse_to_wait=lambda: None, read=lambda size: b"")
+    channel, member = Channel(wire=wire), Member(0, None, lambda heard: None)
+    panel = Panel(test_osdp_output._Library(), channel, [member], 0.0)
+    test_osdp_output._come(panel, channel)
+    release = Order({}, 1.2, lambda: None)
+    assert panel.take(member, release)
+    panel.step(1.1)
+    assert release.submitted
+    assert panel.overdue(1.25) == [(member, release)]
+    assert panel.take(member, hold := Order({}, time.monotonic() + 5.0, lambda: None))
+    channel.write(test_osdp_output._summed(bytes.fromhex("5300000000680005030000")))
+    assert said == []
+    assert panel.spoilt, "libosdp is to begin anew"
+    again = Panel(test_osdp_output._Library(), channel, [member], 2.0)
+    assert (again.spoilt, hold.submitted) == (False, False)
+
+
+def test_one_lost_answer_on_a_line_that_begins_anew_is_no_loss_of_its_device() -> None:
+    """Another device joined, and this one answered a moment too late: libosdp asks again before it is called away."""
+    heard: list[Any] = []
+    channel, member = Channel(), Member(0, None, heard.append)
+    test_osdp_output._come(Panel(test_osdp_output._Library(), channel, [member], 0.0), channel)
+    heard.clear()
+    panel = Panel(test_osdp_output._Library(), channel, [member], 20.0)
+    channel.traffic[0].sent_s = 20.01
+    panel.step(20.5)
+    assert heard == []
+    panel.step(20.9)
+    assert [each.fault for each in heard] == [DeviceFault.NO_ANSWER]
+
+
+@pytest.mark.parametrize("at", range(1, 9))
+def test_a_thermometer_s_frame_that_broke_off_is_nobody_s_temperature(at: int) -> None:
+    """5A5A45 behind an 0E: with the next frame's head its sum is right, and 36.74 would be told of anybody."""
+    frame = SimulatedThermometer(celsius=38.2).frame()
+    told = Frames(FIVE_A).feed(frame[:at] + frame * 2)
+    assert {one.celsius for one in told if one} == {38.2}
+    assert Frames(FIVE_A).feed(frame[:at] + frame)[-1:] != [Temperature(36.74, MeasuredAt.FOREHEAD)]
+
+
+def test_half_a_frame_of_a_thermometer_is_forgotten_before_the_next_one(tmp_path: Path) -> None:
+    """Registers: half an answer, and the next a poll later, read as another temperature where the sum holds."""
+
+    whole = SimulatedThermometer("register", celsius=38.2).frame()
+    half = bytearray(whole[:-2])
+    half[8] = (0x03 - sum(half) - whole[0] + half[8]) & 0xFF  # its own temperature: so that the sum holds
+    answers = [bytes(half)]
+
+    async def module(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while await reader.read(64):
+            writer.write(answers.pop(0) if answers else whole)
+
+    async def story() -> None:
+        async with bench("serial-thermometer", module, tmp_path, protocol="register", poll_ms=200) as one:
+            await one.until(lambda: any(isinstance(each, Temperature) for each in one.said))
+            assert not answers, "the half one was said"
+            told = {each.celsius for each in one.said if isinstance(each, Temperature)}
+            assert told == {38.2}
 
     asyncio.run(story())

@@ -134,7 +134,9 @@ class Bus:
         wire, self._channel.wire, self._channel.lost = self._channel.wire, None, None
         if wire:
             wire.close()
-        orders, self._channel.orders = self._channel.orders, {}
+        orders = dict(self._channel.orders)
+        for address in orders:
+            self._channel.end_order(address)
         for member in self._members:
             if member.address in orders:
                 _settle(member, orders[member.address])

@@ -66,7 +66,7 @@ class Channel:
     wire: Wire | None = None
     lost: PortError | None = None  # why the wire is of no more use
     noise_s: float = _NEVER  # when bytes came that are no frame
-    swallowed: set[int] = field(default_factory=set)  # addresses whose output command was not let out
+    swallowed: set[int] = field(default_factory=set)  # addresses whose output command libosdp has and may not send
     traffic: dict[int, Traffic] = field(default_factory=dict)
     orders: dict[int, Order] = field(default_factory=dict)  # the one output command of an address
     _frames: Frames = field(default_factory=Frames)
@@ -113,6 +113,12 @@ class Channel:
             self.lost = error
         return len(data)
 
+    def end_order(self, address: int) -> None:
+        """Its order is over; what libosdp has of it and has not written would go out in the name of the next one."""
+        order = self.orders.pop(address)
+        if order.submitted and order.sent_s is None:
+            self.swallowed.add(address)
+
     def flush(self) -> None:
         """Nothing is kept back that could be flushed."""
 
@@ -123,7 +129,7 @@ class Channel:
             self.lost = error
             return False
         order = self.orders.get(address)
-        return order is not None and order.start(now_s)
+        return order is not None and address not in self.swallowed and order.start(now_s)
 
     def _hear(self, data: bytes, now_s: float) -> None:
         frames = self._frames.feed(data)

@@ -85,6 +85,7 @@ class Member:
     since_s: float = 0.0  # when the state began
     said: DeviceFault | None = None
     up: bool = False
+    spared_until_s: float = 0.0  # it was there when its panel began anew: one lost answer is no absence yet
     inputs_asked: bool = False
     inputs_asked_s: float = 0.0
     inputs_refused: bool = False  # it does not answer the question for its inputs, so it is not asked again
@@ -126,9 +127,12 @@ class Panel:
         self._control.set_event_callback(self._event)
         self._control.set_command_completion_callback(self._completed)
         channel.swallowed.clear()
+        for order in channel.orders.values():
+            order.submitted = False  # the one before had it; what has gone out is not given again
         for member in members:
             channel.traffic[member.address] = Traffic()
             member.state, member.since_s, member.inputs_asked = _State.TRYING, now_s, False
+            member.spared_until_s = now_s + SILENCE_S if member.up else now_s
 
     def _info(self, member: Member) -> dict[str, Any]:
         lib = self._library
@@ -213,7 +217,7 @@ class Panel:
                 self._arrived(index, member, now_s)
             case _State.TRYING:
                 quiet = known.sent_s >= member.since_s and now_s - max(known.sent_s, known.heard_s) > TRY_S
-                if quiet or now_s - member.since_s > HANDSHAKE_S:
+                if (quiet and now_s >= member.spared_until_s) or now_s - member.since_s > HANDSHAKE_S:
                     self._away(member, known, now_s)
             case _State.LEAVING if self._control.is_pd_enabled(index):
                 # libosdp obeys when the device answers, or its eight tries of a second each are over.
@@ -293,7 +297,7 @@ class Panel:
 
     def _submit(self, index: int, member: Member) -> None:
         order = self._channel.orders.get(member.address)
-        if order is None or order.submitted:
+        if order is None or order.submitted or order.sent_s is not None:
             return
         command = {"command": self._library.CMD_OUTPUT, **order.command}
         order.submitted = bool(self._control.submit_command(index, command))
@@ -305,7 +309,7 @@ class Panel:
             order = self._channel.orders.get(member.address)
             # Sent or not: after its lifetime the kernel may not deliver it any more, so its port must close then.
             if order and now_s >= min(order.ends_s, float("inf") if order.sent_s is None else order.sent_s + ANSWER_S):
-                del self._channel.orders[member.address]
+                self._channel.end_order(member.address)
                 self._enter(member, _State.LEAVING, now_s)
                 late.append((member, order))
         return late

@@ -22,6 +22,7 @@ _HUNDREDTHS = 100
 _E, _TO, _BO_END = 0x07, 0x08, 0x0E  # first register asked for, the surface's, and the one after the body's
 _BO = 0x0C
 _READ, _WRITE, _REFUSED = 0x03, 0x06, 0x83
+_MARK_5A = b"\x5a\x5a\x45\x04"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,7 @@ class Dialect:
     ask: bytes  # sent at every poll; b"" for a module that speaks without being asked
     size: Callable[[bytes], int | None]  # of the frame that begins a buffer: 0 none begins there, None: not known yet
     read: Callable[[bytes], Temperature | None]  # of a frame with a right sum; None: it tells no temperature
+    torn: Callable[[bytes], bool] = lambda frame: False  # whether the next one begins in it, though its sum is right
 
 
 class Frames:
@@ -49,7 +51,7 @@ class Frames:
             if size is None or (size and len(self._buffer) < size):
                 break  # at most the longest frame is kept
             frame = bytes(self._buffer[:size])
-            if size and checksum(frame[:-1]) == frame[-1]:
+            if size and checksum(frame[:-1]) == frame[-1] and not self._dialect.torn(frame):
                 found.append(self._dialect.read(frame))
                 del self._buffer[:size]
             else:
@@ -71,14 +73,18 @@ def is_person(celsius: float) -> bool:
     return PERSON_FROM_C <= celsius <= PERSON_TO_C
 
 
+def _torn_5a(frame: bytes) -> bool:
+    """One that broke off behind an 0E has a right sum with the next one's head, and reads 36.74, whoever it is."""
+    return _MARK_5A in frame[1:]
+
+
 def _starts(head: bytes, mark: bytes) -> int | None:
     """None while `head` may still become `mark`, else 0; for a head that is one the caller knows the size."""
     return None if len(head) < len(mark) and mark.startswith(head) else 0
 
 
 def _size_5a(head: bytes) -> int | None:
-    mark = b"\x5a\x5a\x45\x04"
-    return 9 if head == mark else _starts(head, mark)
+    return 9 if head == _MARK_5A else _starts(head, _MARK_5A)
 
 
 def _read_5a(frame: bytes) -> Temperature:
@@ -122,5 +128,5 @@ def _read_register(frame: bytes) -> Temperature | None:
     return None
 
 
-FIVE_A = Dialect(b"\xa5\x15\xba", _size_5a, _read_5a)
+FIVE_A = Dialect(b"\xa5\x15\xba", _size_5a, _read_5a, _torn_5a)
 AA55 = Dialect(b"", _size_aa, _read_aa)

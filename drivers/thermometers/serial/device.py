@@ -12,6 +12,9 @@ from drivers.transport import ByteLink, open_link, port_setting
 
 # Longer than the slowest module's rhythm (1 Hz: register 02 of the register module), and leaves time to be back in 2 s.
 SILENT_S = 1.5
+# A pause that parts two frames: within one are 4 ms at most (2400 Bd), a USB adapter's 16 ms, a network's tens of ms.
+# Without it the sum, one byte, is all that tells a frame that broke off and the next one's head from a person.
+PAUSE_S = 0.08
 
 
 class SerialThermometer(Reopening):
@@ -24,6 +27,7 @@ class SerialThermometer(Reopening):
         self._poll_s = float(settings["poll_ms"]) / 1000
         self._dialect = _dialect(settings)
         added = settings.get("forehead_to_body_c")
+        self._heard_s = float("-inf")  # when bytes came last
         self._forehead_to_body_c = None if added is None else float(added)
 
     async def open(self) -> ByteLink:
@@ -57,13 +61,14 @@ class SerialThermometer(Reopening):
         ends_s, found = asked_s + self._poll_s, list[Temperature | None]()
         while (left_s := ends_s - loop.time()) > 0:
             data = await link.read(left_s)
+            if loop.time() - self._heard_s > PAUSE_S:
+                frames.silence()
+            self._heard_s = loop.time() if data else self._heard_s
             bytes_came = bytes_came or bool(data)
             more = frames.feed(data)
             if more:  # the first one answers
                 self.vitals.good(loop.time() - asked_s if self._dialect.ask and not found else None)
             found += more
-        if not bytes_came:
-            frames.silence()
         return found if found or not bytes_came else None
 
     def _tell(self, one: Temperature | None, report: ReportSink) -> None:
