@@ -136,7 +136,7 @@ def test_the_contracts_block_loads(folder: Path) -> None:
         ('"tcp:192.168.1.20:502"', '"tcp:192.168.1.20"', "lane[0].device[2].port", "tcp:HOST:PORT"),
         ('"/dev/ttyACM0"', '""', "lane[0].device[1].port", "give the device's path"),
         ("[[lane]]", "[lane]", "lane", "write each as [[lane]]"),
-        ("passed_input = 0", "timeout_ms = nan", "lane[0].device[2].timeout_ms", "not a integer"),
+        ("passed_input = 0", "timeout_ms = nan", "lane[0].device[2].timeout_ms", "not an integer"),
         ('suffix = "\\r\\n"', "same_code_s = nan", "lane[0].device[1].same_code_s", "a number with an end"),
     ],
 )

@@ -225,13 +225,18 @@ def plug_at(port: str, session: Session) -> SimulatedPort:
     session = through(session, faults) if faults else session
     if kind == "pty" and rest:
         made: SimulatedPort = PtyPort(Path(rest), session)
-    elif kind == "tcp" and host and number.isdigit():
+    elif kind == "tcp" and host and _is_number(number):
         made = TcpPort(session, host, int(number))
-    elif kind == "udp" and host and number.isdigit():
+    elif kind == "udp" and host and _is_number(number):
         made = UdpPort(session, host, int(number))
     else:
         raise ValueError(f"{port!r} is not pty:PATH, tcp:HOST:PORT or udp:HOST:PORT")
     return _NowAndThen(made, faults.unplug_every_s) if faults and faults.unplug_every_s else made
+
+
+def _is_number(text: str) -> bool:
+    """Whether it is a port number; 0 stands for any that is free."""
+    return text.isascii() and text.isdigit() and int(text) < 2**16
 
 
 async def _quietly(session: Session, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
