@@ -239,6 +239,17 @@ def _is_number(text: str) -> bool:
     return text.isascii() and text.isdigit() and int(text) < 2**16
 
 
+async def in_pieces(writer: asyncio.StreamWriter, raw: bytes, chunk: int) -> None:
+    """Say bytes, `chunk` at a time as a slow line brings them; 0: all at once."""
+    step = chunk or max(len(raw), 1)
+    with contextlib.suppress(OSError):  # a driver that hangs up is everyday life for a device
+        for at in range(0, len(raw), step):
+            writer.write(raw[at : at + step])
+            await writer.drain()
+            if chunk:
+                await asyncio.sleep(0)  # lets the driver read each piece by itself
+
+
 async def _quietly(session: Session, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     # A driver that hangs up in the middle of an answer is everyday life for a device.
     with contextlib.suppress(OSError, asyncio.IncompleteReadError):
