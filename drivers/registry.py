@@ -168,7 +168,8 @@ def _check_value(setting: Setting, value: SettingValue) -> SettingValue:
     if wanted is float and type(value) is int:
         value = float(value)
     if type(value) is not wanted:  # exact: a bool is an int to isinstance
-        raise SettingError(setting.name, f"{value!r} is not a {setting.type}: {setting.sentence}")
+        kind = f"an {setting.type}" if setting.type == "integer" else f"a {setting.type}"
+        raise SettingError(setting.name, f"{value!r} is not {kind}: {setting.sentence}")
     if setting.choices and value not in setting.choices:
         raise SettingError(setting.name, f"{value!r} is not one of {', '.join(map(repr, setting.choices))}")
     if isinstance(value, (int, float)) and not isinstance(value, bool):

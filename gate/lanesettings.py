@@ -129,7 +129,7 @@ def _label(name: str, taken: set[str]) -> str:
 
 
 _PLACES = frozenset({"port", "source"})  # the settings that say where a device is
-_FILES = frozenset({"board_file", "password_file"})  # the settings that name a file beside the station's
+_FILES = frozenset({"board_file", "password_file", "scbk_file"})  # the settings that name a file beside the station's
 _OF_A_BUS = ("baud", "parity", "framing", "timeout_ms")  # what devices on one port must agree on: it is opened once
 
 

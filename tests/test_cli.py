@@ -118,7 +118,19 @@ def test_wrong_use_and_outside_failures_have_their_own_status(tmp_path: Path) ->
         (["devices", "probe", "--port", "tcp:127.0.0.1"], "tcp:HOST:PORT"),
         (["devices", "simulate", "samv"], "--port is missing"),
         (["devices", "simulate", "samv", "--port", "pty:x", "--set", "silnt=true"], "did you mean 'silent'"),
-        (["devices", "simulate", "samv", "--port", "pty:x", "--set", "chopped=-1"], "outside 0 to 4096"),
+        (
+            ["devices", "simulate", "samv", "--port", "pty:x", "--set", "chopped=-1"],
+            "--set chopped: -1 is outside 0 to 4096",
+        ),
+        (["devices", "simulate", "samv", "--port", "tcp:127.0.0.1:99999"], "pty:PATH, tcp:HOST:PORT or udp:HOST:PORT"),
+        (["devices", "simulate", "samv", "--port", "udp:127.0.0.1:9"], "samv has: give pty:PATH or tcp:HOST:PORT"),
+        (["devices", "simulate", "zkteco-c3", "--port", "pty:x"], "zkteco-c3 has: give tcp:HOST:PORT"),
+        (["devices", "probe", "samv", "--port", "x", "--set", "baud=1"], "--set baud: 1 is not one of 115200, "),
+        (
+            ["devices", "probe", "samv", "--port", "x", "--set", "baud=fast"],
+            "--set baud: 'fast' is not an integer: Speed",
+        ),
+        (["devices", "probe", "pcsc", "--port", "x"], "is not pcsc:NAME"),
     ],
 )
 def test_wrong_use_is_told_in_one_line(arguments: list[str], says: str, tmp_path: Path) -> None:
@@ -290,13 +302,14 @@ def test_a_simulated_device_can_be_probed(tmp_path: Path) -> None:
         assert str(port) in simulator.stdout.readline()
         done = gate("devices", "probe", "samv", "--port", str(port), "--seconds", "3", cwd=tmp_path)
         assert done.returncode == 0, done.stderr
-        assert "CardReport()" in done.stdout
+        assert "CardReport\n" in done.stdout
+        assert re.search(r"^Vitals: took_s \d+ answers, [\d.]+ ms at the median$", done.stdout, re.MULTILINE)
     finally:
         simulator.kill()
         simulator.wait()
     done = gate("devices", "probe", "samv", "--port", str(tmp_path / "none"), "--seconds", "0.5", cwd=tmp_path)
     assert done.returncode == 1
-    assert "PORT_MISSING" in done.stdout
+    assert done.stdout.startswith("Down: fault PORT_MISSING; detail ")
 
 
 def test_what_is_on_a_port_is_found_without_naming_a_driver(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from drivers import registry
 from gate.config import ConfigError, load, load_lane, parse
 
 # The block of contract.md, word for word.
@@ -136,7 +137,7 @@ def test_the_contracts_block_loads(folder: Path) -> None:
         ('"tcp:192.168.1.20:502"', '"tcp:192.168.1.20"', "lane[0].device[2].port", "tcp:HOST:PORT"),
         ('"/dev/ttyACM0"', '""', "lane[0].device[1].port", "give the device's path"),
         ("[[lane]]", "[lane]", "lane", "write each as [[lane]]"),
-        ("passed_input = 0", "timeout_ms = nan", "lane[0].device[2].timeout_ms", "not a integer"),
+        ("passed_input = 0", "timeout_ms = nan", "lane[0].device[2].timeout_ms", "not an integer"),
         ('suffix = "\\r\\n"', "same_code_s = nan", "lane[0].device[1].same_code_s", "a number with an end"),
     ],
 )
@@ -233,6 +234,22 @@ def test_a_board_s_map_lies_beside_the_station_file(folder: Path) -> None:
     with pytest.raises(ConfigError, match=r"lane\[0\].device\[0\].release_coil.*relays 1 to 4"):
         parse(text, folder)
     assert parse(text.replace("release_coil = 0", "release_coil = 1"), folder)
+
+
+@pytest.mark.parametrize("info", registry.drivers().values(), ids=list(registry.drivers()))
+def test_a_station_can_name_every_driver(info: registry.DriverInfo, folder: Path) -> None:
+    """By its place alone, and the scheme of cards where it reads bare numbers; a file it names lies beside the file."""
+    places = {"pty": "/dev/ttyUSB0", "tcp": "tcp:a:502", "udp": "udp:a:60000", "pcsc": "pcsc:ACR"}
+    text = f'driver = "{info.name}"\n'
+    text += f'port = "{places[info.ports[0]]}"\n' if info.ports else 'source = "pictures"\n'
+    text += 'card_scheme = "shanghai-transit"\n' if info.card_numbers == {} else ""
+    files = [name for name in info.settings if name.endswith("_file") and name != "board_file"]
+    text += "".join(f'{name} = "a.key"\n' for name in files)
+    (device,) = parse(lanes(text), folder).lanes[0].devices
+    assert (device.driver, device.kind) == (info.name, info.kind)
+    assert all(device.settings[name] == str(folder / "a.key") for name in files)
+    with pytest.raises(ConfigError, match=r"lane\[0\].device\[0\].portt: driver .* has no setting 'portt'"):
+        parse(lanes(text + "portt = 1\n"), folder)
 
 
 def test_two_drivers_cannot_share_a_port(folder: Path) -> None:

@@ -1,7 +1,6 @@
 """A simulated QR engine that takes orders: Newland, Honeywell or GM65 by name, with faults as knobs."""
 
 import asyncio
-import contextlib
 import itertools
 import re
 from collections.abc import Mapping
@@ -9,7 +8,7 @@ from dataclasses import dataclass, field
 
 from drivers.scanners.engine.codec import crc
 from drivers.simulated.line_scanner import made_up_code
-from drivers.simulated.ports import Session
+from drivers.simulated.ports import Session, in_pieces
 from drivers.simulated.samv import plug_at
 
 SENDINGS = 3  # an engine that wants ACK says a code so often
@@ -68,15 +67,8 @@ class SimulatedEngine:
     async def send(self, raw: bytes) -> None:
         """Send bytes as they are."""
         await self._connected.wait()
-        if self._writer is None or self.knobs.silent:
-            return
-        step = self.knobs.chunk or max(len(raw), 1)
-        with contextlib.suppress(OSError):  # a driver that hangs up is everyday life for a device
-            for at in range(0, len(raw), step):
-                self._writer.write(raw[at : at + step])
-                await self._writer.drain()
-                if self.knobs.chunk:
-                    await asyncio.sleep(0)  # lets the driver read each piece by itself
+        if self._writer and not self.knobs.silent:
+            await in_pieces(self._writer, raw, self.knobs.chunk)
 
     async def _was_acknowledged(self) -> bool:
         if not self.knobs.wants_ack_s:

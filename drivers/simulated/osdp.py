@@ -66,6 +66,14 @@ class _Channel:
         self.inbox.clear()
 
 
+def _library() -> Any:
+    """libosdp's C interface. Raises ValueError when it is not installed."""
+    try:
+        return importlib.import_module("osdp_sys")
+    except ImportError as error:
+        raise ValueError("a simulated OSDP device needs libosdp: pip install 'station-smart-gate[osdp]'") from error
+
+
 class SimulatedOsdp:
     """One device. `present`, `set_input` and `restart` are what passengers and electricians do."""
 
@@ -89,7 +97,7 @@ class SimulatedOsdp:
         self._released = asyncio.Event()
         self._device: Any = None
         self._channel: _Channel | None = None
-        self._library = importlib.import_module("osdp_sys")
+        self._library = _library()
         self._library.set_loglevel(self._library.LOG_EMERG)
 
     @property

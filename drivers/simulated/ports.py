@@ -225,13 +225,29 @@ def plug_at(port: str, session: Session) -> SimulatedPort:
     session = through(session, faults) if faults else session
     if kind == "pty" and rest:
         made: SimulatedPort = PtyPort(Path(rest), session)
-    elif kind == "tcp" and host and number.isdigit():
+    elif kind == "tcp" and host and _is_number(number):
         made = TcpPort(session, host, int(number))
-    elif kind == "udp" and host and number.isdigit():
+    elif kind == "udp" and host and _is_number(number):
         made = UdpPort(session, host, int(number))
     else:
         raise ValueError(f"{port!r} is not pty:PATH, tcp:HOST:PORT or udp:HOST:PORT")
     return _NowAndThen(made, faults.unplug_every_s) if faults and faults.unplug_every_s else made
+
+
+def _is_number(text: str) -> bool:
+    """Whether it is a port number; 0 stands for any that is free."""
+    return text.isascii() and text.isdigit() and int(text) < 2**16
+
+
+async def in_pieces(writer: asyncio.StreamWriter, raw: bytes, chunk: int) -> None:
+    """Say bytes, `chunk` at a time as a slow line brings them; 0: all at once."""
+    step = chunk or max(len(raw), 1)
+    with contextlib.suppress(OSError):  # a driver that hangs up is everyday life for a device
+        for at in range(0, len(raw), step):
+            writer.write(raw[at : at + step])
+            await writer.drain()
+            if chunk:
+                await asyncio.sleep(0)  # lets the driver read each piece by itself
 
 
 async def _quietly(session: Session, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -1,14 +1,13 @@
 """A simulated Zebra scanner: SSI packets on a port, acknowledged and repeated, with faults others met as knobs."""
 
 import asyncio
-import contextlib
 import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from drivers.scanners.ssi.codec import CONTINUED, RETRANSMIT, SCANNER, Cause, Opcode, encode
 from drivers.simulated.line_scanner import made_up_code
-from drivers.simulated.ports import Session
+from drivers.simulated.ports import Session, in_pieces
 from drivers.simulated.samv import plug_at
 
 QR = 0x1C
@@ -97,15 +96,8 @@ class SimulatedSsi:
             return False
 
     async def _put(self, raw: bytes) -> None:
-        if self._writer is None or self.knobs.silent:
-            return
-        step = self.knobs.chunk or max(len(raw), 1)
-        with contextlib.suppress(OSError):  # a driver that hangs up is everyday life for a device
-            for at in range(0, len(raw), step):
-                self._writer.write(raw[at : at + step])
-                await self._writer.drain()
-                if self.knobs.chunk:
-                    await asyncio.sleep(0)  # lets the driver read each piece by itself
+        if self._writer and not self.knobs.silent:
+            await in_pieces(self._writer, raw, self.knobs.chunk)
 
     async def _session(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._writer = writer

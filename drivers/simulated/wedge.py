@@ -1,14 +1,13 @@
 """A simulated keyboard-wedge scanner: the kernel's input events on a port, with the faults of keyboards as knobs."""
 
 import asyncio
-import contextlib
 import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from drivers.scanners.wedge.codec import EV_KEY, EV_SYN, SYN_DROPPED, SYN_REPORT, Event, encode, strokes
 from drivers.simulated.line_scanner import made_up_code
-from drivers.simulated.ports import Session
+from drivers.simulated.ports import Session, in_pieces
 from drivers.simulated.samv import plug_at
 
 
@@ -47,15 +46,8 @@ class SimulatedWedge:
     async def send(self, raw: bytes) -> None:
         """Send bytes as they are."""
         await self._connected.wait()
-        if self._writer is None or self.knobs.silent:
-            return
-        step = self.knobs.chunk or max(len(raw), 1)
-        with contextlib.suppress(OSError):  # a driver that hangs up is everyday life for a device
-            for at in range(0, len(raw), step):
-                self._writer.write(raw[at : at + step])
-                await self._writer.drain()
-                if self.knobs.chunk:
-                    await asyncio.sleep(0)  # lets the driver read each piece by itself
+        if self._writer and not self.knobs.silent:
+            await in_pieces(self._writer, raw, self.knobs.chunk)
 
     def _misbehaving(self, events: list[Event]) -> list[Event]:
         if self.knobs.repeats:

@@ -1,7 +1,7 @@
 """`gate devices …`: drivers and their settings, whether a real device is there, and simulated ones."""
 
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -37,9 +37,10 @@ def list_drivers(
     if json:
         print(dumps([asdict(info) for info in infos], indent=2))
         return
+    width = max(len(info.name) for info in infos)
     for info in infos:
-        print(f"{info.name:16} {info.kind:14} {info.sentence}")
-        print(f"{'':16} proved by: {'; '.join(info.proved_by) or 'nothing yet'}")
+        print(f"{info.name:{width}} {info.kind:12} {info.sentence}")
+        print(f"{'':{width}} proved by: {'; '.join(info.proved_by) or 'nothing yet'}")
         if driver:
             _print_declared(info.settings)
             for sentence in info.unproved:
@@ -118,8 +119,9 @@ def _find(port: str, json: bool) -> bool:
             )
         )
         return found is not None
+    width = max((len(each.driver) for each in tries), default=0)
     for each in tries:
-        print(f"{each.driver:16} {each.says or each.trouble or 'not one of its devices'}")
+        print(f"{each.driver:{width}} {each.says or each.trouble or 'not one of its devices'}")
     if trouble:
         print(trouble)
     if stable and stable != port:
@@ -137,14 +139,15 @@ def _listen(name: str, port: str, settings: list[str] | None, seconds: float, js
     info = registry.driver(name)
     place = "port" if "port" in info.settings else "source"
     given = _typed(info.settings, {**_pairs(settings), place: port})
-    checked = registry.check_settings(info, {**given, place: checked_place(place, port, Path(), f"--{place}")})
-    device = registry.create(name, checked)
+    with _as_options(place):
+        checked = registry.check_settings(info, {**given, place: checked_place(place, port, Path(), "--port")})
+        device = registry.create(name, checked)
     up = False
 
     def report(said: contract.DeviceReport) -> None:
         nonlocal up
         up = up or isinstance(said, contract.Up)
-        print(_as_json(said) if json else said, flush=True)  # personal fields have no repr
+        print(_as_json(said) if json else _in_words(said), flush=True)
 
     async def listen() -> None:
         with contextlib.suppress(TimeoutError):
@@ -155,19 +158,55 @@ def _listen(name: str, port: str, settings: list[str] | None, seconds: float, js
     return up
 
 
-def _as_json(said: Any) -> str:
-    """A report without the fields that hide what is a person's."""
+@contextlib.contextmanager
+def _as_options(place: str) -> Iterator[None]:
+    """What is wrong with a setting is told with the option that gave it; `--port` gives the setting `place`."""
+    from drivers.registry import SettingError
+
+    try:
+        yield
+    except SettingError as error:
+        option = "--port" if error.key == place else f"--set {error.key}"
+        raise SettingError(error.key, f"{option}: {error}") from error
+
+
+def _shown(said: Any) -> dict[str, Any]:
+    """The fields of a report without those that hide what is a person's."""
     from dataclasses import fields
+
+    return {field.name: getattr(said, field.name) for field in fields(said) if field.repr}
+
+
+def _as_json(said: Any) -> str:
     from json import dumps
 
-    shown = {field.name: getattr(said, field.name) for field in fields(said) if field.repr}
-    return dumps({"report": type(said).__name__, **shown})
+    return dumps({"report": type(said).__name__, **_shown(said)})
+
+
+def _in_words(said: Any) -> str:
+    """A report for a person to read; of answer times how many and the median in milliseconds."""
+    from collections import Counter
+    from statistics import median
+
+    shown = _shown(said)
+    if took_s := shown.get("took_s"):
+        shown["took_s"] = f"{len(took_s)} answers, {median(took_s) * 1000:.1f} ms at the median"
+    if errors := shown.get("errors"):
+        shown["errors"] = ", ".join(f"{count} {fault}" for fault, count in Counter(errors).items())
+    told = [f"{name} {value}" for name, value in shown.items() if value not in ("", None, (), 0) or value is False]
+    return ": ".join(part for part in (type(said).__name__, "; ".join(told)) if part)
 
 
 @app.command()
 def simulate(
     driver: Annotated[str, typer.Argument(help="A driver's name.")],
-    port: Annotated[str | None, typer.Option(help="pty:PATH or tcp:HOST:PORT (for a camera: dir:FOLDER).")] = None,
+    port: Annotated[
+        str | None,
+        typer.Option(
+            help="pty:PATH, tcp:HOST:PORT or udp:HOST:PORT, as the device has it; dir:FOLDER for a camera or wave "
+            "files, pcsc:FOLDER for a card reader with a PC/SC service of its own."
+        ),
+    ] = None,
     options: Knobs = None,
     knobs: Annotated[bool, typer.Option("--knobs", help="List the knobs of this device and end.")] = False,
 ) -> None:
@@ -189,7 +228,9 @@ def simulate(
         return
     if port is None:
         raise registry.SettingError("port", "--port is missing: see gate devices simulate --help")
-    given = registry.check_knobs(info, _typed(info.knobs, _pairs(options)))
+    _check_kind(info, port)
+    with _as_options("port"):
+        given = registry.check_knobs(info, _typed(info.knobs, _pairs(options)))
     link = Path(port.removeprefix("pty:"))
     if port.startswith("pty:") and link.exists() and not link.is_symlink():
         raise registry.SettingError("port", f"{link} is there and no port: give a path that is free")
@@ -199,6 +240,17 @@ def simulate(
             asyncio.run(_simulated(module, port, given))
     except ValueError as error:
         raise registry.SettingError("port", f"{error}: see gate devices simulate --help") from error
+
+
+def _check_kind(info: Any, port: str) -> None:
+    """Refuse a port of a kind at which the driver would never look; the simulator itself judges the rest."""
+    from drivers.registry import SettingError
+
+    kind = port.partition(":")[0]
+    # A PC/SC reader's simulator is a card, which is laid on vpcd by TCP.
+    if kind in ("pty", "tcp", "udp") and info.ports and kind not in info.ports and "pcsc" not in info.ports:
+        wanted = " or ".join(f"{each}:{'PATH' if each == 'pty' else 'HOST:PORT'}" for each in info.ports)
+        raise SettingError("port", f"--port: {port!r} is no port that {info.name} has: give {wanted}")
 
 
 async def _simulated(module: Any, port: str, given: Mapping[str, Any]) -> None:

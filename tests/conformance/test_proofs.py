@@ -46,16 +46,26 @@ def proofs_of(source: str) -> Proofs:
 
 
 def _tests_that_use(tree: ast.Module, module: str) -> list[str]:
-    """Test functions that reach a name imported from `module`, by themselves or by others of their file."""
+    """Test functions that reach a name imported from `module`: by themselves, by their file's, or by a bench."""
+    return sorted(name for name in _meeting(tree, module) if name.startswith("test_")) if module else []
+
+
+def _meeting(tree: ast.Module, module: str) -> set[str]:
+    """The functions and classes of a file, and those it takes from a bench beside the tests, that reach the peer."""
     local = {
         node.name: node for node in tree.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
     }
-    meets = {name for name, node in local.items() if module and _uses(node, module, _imported(tree, module))}
+    meets = {name for name, node in local.items() if _uses(node, module, _imported(tree, module))}
+    for node in tree.body:
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("tests.drivers."):
+            bench = ast.parse(TESTS.joinpath(*node.module.split(".")[1:]).with_suffix(".py").read_text("utf-8"))
+            there = _meeting(bench, module)
+            meets |= {alias.asname or alias.name for alias in node.names if alias.name in there}
     for _ in local:  # as many steps as there are names: then nothing more is reached
         meets |= {
             name for name, node in local.items() if meets & {n.id for n in ast.walk(node) if isinstance(n, ast.Name)}
         }
-    return sorted(name for name in meets if name.startswith("test_"))
+    return meets
 
 
 def _imported(tree: ast.AST, module: str) -> set[str]:
@@ -73,7 +83,10 @@ def _uses(node: ast.AST, module: str, names: set[str]) -> bool:
     """Whether it uses such a name, or names such a program otherwise than in a docstring."""
     said = {id(inner.value) for inner in ast.walk(node) if isinstance(inner, ast.Expr)}
     for inner in ast.walk(node):
-        if isinstance(inner, ast.Name) and (inner.id in names or (module in PROGRAMS and module in inner.id.lower())):
+        if isinstance(inner, ast.Name) and inner.id in names:
+            return True
+        name = inner.id if isinstance(inner, ast.Name) else inner.attr if isinstance(inner, ast.Attribute) else ""
+        if module in PROGRAMS and module in name.lower():
             return True
         text = inner.value if isinstance(inner, ast.Constant) and id(inner) not in said else None
         if module in PROGRAMS and isinstance(text, str) and module in text:
@@ -130,8 +143,16 @@ def test_every_proof_that_a_test_names_is_a_test_s_and_a_claim() -> None:
         ("from osdp import PeripheralDevice\ndef device(): PeripheralDevice()\ndef test_a(): device()", ["test_a"]),
         ('def test_a():\n    """Against osdp."""', []),
         ("import osdp_sys\ndef test_a(): osdp_sys.PeripheralDevice()", []),
+        ("from tests.drivers.pcsc_bench import service\ndef test_a(): service()", []),
     ],
 )
 def test_a_proof_is_a_test_that_uses_the_peer(source: str, tests: list[str]) -> None:
-    """Not a comment, not an import that no test reaches, not another module."""
+    """Not a comment, not an import that no test reaches, not another module, not a bench without the peer."""
     assert proofs_of(f'PROVES = [("osdp", "libosdp PD")]\n{source}') == {("osdp", "libosdp PD"): tests}
+
+
+def test_a_bench_that_tests_share_counts_where_a_test_uses_what_meets_the_peer() -> None:
+    """pcscd with vpcd stands in pcsc_bench: `service` starts it, `needed` only looks whether it could."""
+    source = 'PROVES = ("pcsc", "vpcd")\nfrom tests.drivers.pcsc_bench import needed, service as pcscd\n'
+    source += "def test_a(): pcscd()\ndef test_b(): needed()"
+    assert proofs_of(source) == {("pcsc", "vpcd"): ["test_a"]}

@@ -291,8 +291,10 @@ def test_fifty_starts_and_stops_leave_no_thread_and_no_file(tmp_path: Path) -> N
 
 
 def test_without_libosdp_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """LIBRARY_MISSING with the command, once, and no crash."""
+    """LIBRARY_MISSING with the command, once, and no crash; so does its simulator."""
     monkeypatch.setitem(sys.modules, "osdp_sys", None)
+    with pytest.raises(ValueError, match=r"\[osdp\]"):
+        SimulatedOsdp()
 
     async def story() -> None:
         async with driven(str(tmp_path / "port")) as bench:

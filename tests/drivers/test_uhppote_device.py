@@ -502,7 +502,7 @@ def test_without_the_extra_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
             await bench.down()
             down = bench.reports[0]
             assert isinstance(down, Down)
-            assert (down.fault, "extra" in down.detail) == (DeviceFault.LIBRARY_MISSING, True)
+            assert (down.fault, "[uhppote]" in down.detail) == (DeviceFault.LIBRARY_MISSING, True)
             monkeypatch.undo()
             await bench.up()
 

@@ -23,7 +23,9 @@ def read_key(path: str) -> bytes | None:
         with Path(path).open("rb") as file:
             text = file.read(FILE_BYTES_MAX + 1)
     except OSError as error:
-        raise PortError(DeviceFault.NOT_AUTHORISED, f"scbk_file {path}: {error.strerror}") from error
+        raise PortError(
+            DeviceFault.NOT_AUTHORISED, f"scbk_file {path}: {error.strerror}: give the key's file"
+        ) from error
     return _parsed(text, path)
 
 

@@ -12,6 +12,7 @@ from dataclasses import replace
 from drivers.contract import Answer, DeviceFault, Direction, Down, Passed, ReportSink, Up
 from drivers.registry import SettingValue
 from drivers.transport import REOPEN_S, PortError, port_setting
+from drivers.turnstiles.controller import Sent
 from drivers.turnstiles.modbus.bus import (
     Bus,
     GaveWayError,
@@ -32,7 +33,7 @@ from drivers.turnstiles.modbus.codec import (
     reports,
 )
 from drivers.turnstiles.modbus.maps import resolved
-from drivers.turnstiles.modbus.relays import Relays, Sent
+from drivers.turnstiles.modbus.relays import Relays
 from drivers.vitals import VitalSigns
 
 SILENT_POLLS_MAX = 3  # polls without an answer before the board counts as down; a passage pulse lasts 3 polls

@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable
 
+from drivers.turnstiles.controller import Sent
 from drivers.turnstiles.modbus.bus import Bus, RefusedError, Unit
 from drivers.turnstiles.modbus.codec import BoardMap
 
@@ -15,20 +16,6 @@ _NO_SUCH = (2, 3)  # Modbus exceptions "illegal address", "illegal value": the b
 # Both unlocks are held for so long while Stop comes: three frames at 4800 Bd with their answers take 0.2 s.
 UNLOCK_S = 1.0
 LEVEL_S = 0.1  # a level that lasts less may not be seen by the controller (PERCo: at least 100 ms)
-
-
-class Sent:
-    """Whether a command's bytes went out; tells whoever measures."""
-
-    def __init__(self, tell: Callable[[], None] | None = None) -> None:
-        self._tell = tell
-        self.was = False
-
-    def __call__(self) -> None:
-        """The bytes go out now."""
-        self.was = True
-        if self._tell:
-            self._tell()
 
 
 class Relays:

@@ -8,7 +8,7 @@ from typing import Any
 from drivers.contract import DeviceFault
 from drivers.transport import PortError
 
-WANTED = 'uhppoted is not installed: install the service with its extra "uhppote"'
+WANTED = "UHPPOTE controllers need uhppoted: pip install 'station-smart-gate[uhppote]'"
 
 
 class Messages:
